@@ -23,6 +23,22 @@
  *   cert.list                                {certs: [{workload, spiffe_id, serial, not_before, not_after}], ca: {...}}
  *   listener.list                            {listeners: [{workload, name, address, port, owner}]}
  *   down                                     end everything, remove everything, then exit
+ * Fields of the agent's rows (the command line's tables, tools/cmd_NOUN.c, name the same keys; times in seconds, addresses as text):
+ *   workloads   namespace, name, id, state, addresses[], service_account, labels[], pid, proxy_pid (0: none runs), proxy_restarts,
+ *               listening[], netns, cgroup (the app's), age_s
+ *   services    namespace, name, hostname, addresses[], headless, ports[{port, name, protocol}], ports_text, ready, endpoints
+ *   endpoints   namespace, service, port, address, ready, terminating, mtls, workload, spiffe_id
+ *   snapshot    generation, built_at_s, policy_dir, agent_pid, services, workloads, complaints[{file, line, kind, object, field, text,
+ *               kept_last_good}], proxies[{workload, pid, sent_generation, acked_generation, acks, nacks, subscriptions, last_error}]
+ *   certs       workload, spiffe_id, serial, not_before, not_after          listeners   workload, name, address, port, owner
+ *   refused     workload, direction, client, orig_dst, reason, reason_text, age_s
+ *   conns       (proxy) id, direction, state, protocol, tls, mtls, client, orig_dst, endpoint, peer, bytes_in, bytes_out, requests, age_s
+ *   status      and what trammel-agent writes to --ready-fd: pid, version, run_dir, policy_dir, generation, workloads, complaints (counts)
+ *
+ * trammel-agent [--policy DIR] [--ready-fd N]: serves; --ready-fd gets one line, the answer to "status" or an error, and is closed.
+ * trammel-agent --clean [--json]: removes whatever this instance left behind, without a running agent.
+ * RUN_DIR/netns is a mount of its own with shared propagation, so that an unmount there reaches workloads' mount namespaces.
+ *
  * Proxy:
  *   status                                   {workload, version, pid, ready, generation, connections, ...}
  *   conn.list                                {conns: [...], refused: [...]}
