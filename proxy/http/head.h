@@ -92,6 +92,9 @@ struct http_head {
 	uint64_t known;		  /* bit per enum http_field_id present */
 };
 
+/** http_field_id_of() - the id of a field name, letters of either case; HTTP_FIELD_OTHER for names the proxy does not look at */
+enum http_field_id http_field_id_of(struct str name);
+
 /** http_head_find() - first field of @id not struck out, or NULL */
 struct http_field *http_head_find(const struct http_head *h, enum http_field_id id);
 
