@@ -49,6 +49,45 @@ struct model_complaint {
 	uint64_t since_wall_ns;
 };
 
+/* Sets: what a source hands over */
+
+struct line_table;
+
+/* One parsed document, or the last good version of one. */
+struct model_document {
+	const json_t *root;	        /* borrowed for the call */
+	const struct line_table *lines; /* of its fields; sealed; may be NULL */
+	struct model_place place;
+	bool stale; /* from the last good version of a file that is broken now: yields to a fresh document of the same object */
+};
+
+/* What the source itself has to complain about: a file that is no YAML, a folder that is gone. */
+struct model_fault {
+	struct model_place place;
+	const char *field; /* "" where not known */
+	const char *text;
+	bool kept_last_good;
+};
+
+struct model_set {
+	const struct model_document *documents;
+	size_t n_documents;
+	const struct model_fault *faults;
+	size_t n_faults;
+};
+
+/**
+ * model_apply_set() - replace everything @origin has said so far by @set
+ * @origin:  name of the source ("file"); copied
+ *
+ * Each object stands alone: one that is refused is complained about, and its last good version stays in force. Where a
+ * document cannot even be told to be a certain object (no name, unknown kind), no object of the same file is removed.
+ * What is left out of @set is removed. Applied as a whole or (on -ENOMEM) not at all.
+ *
+ * Return: 0 (also when objects were refused) or -ENOMEM.
+ */
+MUST_CHECK int model_apply_set(struct model *m, const char *origin, const struct model_set *set);
+
 /* Workloads */
 
 struct model_workload {
