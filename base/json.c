@@ -130,7 +130,7 @@ void json_cstr(struct json_writer *w, const char *key, const char *value)
 	if (value)
 		json_str(w, key, str_from(value));
 	else
-		json_null(w, key);
+		json_none(w, key);
 }
 
 static void put_number(struct json_writer *w, const char *key, const char *text, int n)
@@ -158,7 +158,7 @@ void json_f64(struct json_writer *w, const char *key, double value)
 	char t[40];
 
 	if (!isfinite(value))
-		json_null(w, key);
+		json_none(w, key);
 	else
 		put_number(w, key, t, snprintf(t, sizeof(t), "%.6g", value));
 }
@@ -169,7 +169,7 @@ void json_bool(struct json_writer *w, const char *key, bool value)
 	put(w, value ? "true" : "false", value ? 4 : 5);
 }
 
-void json_null(struct json_writer *w, const char *key)
+void json_none(struct json_writer *w, const char *key)
 {
 	item(w, key);
 	put(w, "null", 4);

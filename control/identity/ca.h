@@ -29,7 +29,15 @@ DEFINE_CLEANUP(struct ca, ca_free)
 /** ca_bundle_pem() - the roots to trust; borrowed */
 const char *ca_bundle_pem(const struct ca *ca);
 
-/** ca_sign() - -EINVAL for a CSR that is malformed, does not prove its key, or whose key is weak (only EC P-256/P-384, RSA >= 2048, Ed25519) */
+/* The root, for `trammel cert list`. */
+struct ca_root {
+	const char *trust_domain; /* borrowed */
+	uint64_t not_before_s, not_after_s;
+	char serial_hex[48];
+};
+void ca_root_get(const struct ca *ca, struct ca_root *ret);
+
+/** ca_sign() - -EINVAL for a CSR that is malformed, does not prove its key, or whose key is weak (only EC P-256/P-384, RSA >= 2048, Ed25519); @ttl_s 0 or above 24 h means 24 h */
 MUST_CHECK int ca_sign(struct ca *ca, const uint8_t *csr_der, size_t n, const char *spiffe_id, uint64_t ttl_s, uint64_t now_s,
 		       struct ca_leaf *ret, char **ret_error);
 void ca_leaf_done(struct ca_leaf *leaf);
