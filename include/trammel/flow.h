@@ -47,10 +47,22 @@ struct trm_event {
 };
 _Static_assert(sizeof(struct trm_event) == 80, "layout of trm_event");
 
+#define TRM_EVENTS_BYTES      (256 * 1024) /* of the ring buffer */
+#define TRM_EVENTS_PER_S      1024	   /* per CPU and kind of event */
+#define TRM_DROP_EVENTS_PER_S 64	   /* per CPU: the rest is counted alone */
+
+/* Map trm_budget (per-CPU array by event kind): what was sent in this second. */
+struct trm_budget {
+	__u64 second; /* bpf_ktime_get_ns() / 1e9 */
+	__u64 used;
+};
+_Static_assert(sizeof(struct trm_budget) == 16, "layout of trm_budget");
+
 /* TRM_SO_FLOW */
 struct trm_flow_id {
 	__u64 cookie;
 	__u64 opened_ns;
 };
+_Static_assert(sizeof(struct trm_flow_id) == 16, "layout of trm_flow_id");
 
 #endif

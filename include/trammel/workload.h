@@ -10,6 +10,14 @@
 #define TRM_WL_READY	      (1u << 0) /* policy has reached the proxy's slice: without it every connect is refused */
 #define TRM_WL_REFUSE_UNKNOWN (1u << 1) /* outboundTrafficPolicy REGISTRY_ONLY: a destination not in trm_dest is refused */
 #define TRM_WL_DNS_CAPTURE    (1u << 2) /* port 53, UDP and TCP, goes to the proxy */
+#define TRM_WL_LEAVING	      (1u << 3) /* the workload is being released: the escape guard lets all pass */
+
+/* Entries per map. Workload ids are 1..TRM_MAX_WORKLOADS - 1. */
+#define TRM_MAX_WORKLOADS 4096
+#define TRM_MAX_XPORTS	  32768
+#define TRM_MAX_XCIDRS	  32768
+#define TRM_MAX_DESTS	  262144
+#define TRM_MAX_HANDOVERS 65536
 
 /* Map trm_workload: key __u64 netns cookie, value this. */
 struct trm_workload {
