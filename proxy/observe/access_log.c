@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Access log: see access_log.h. */
+#include "proxy/observe/access_log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/json.h"
+#include "proxy/observe/reason.h"
+
+#define LINES_MAX_BYTES	 (256 * 1024)
+#define FLUSH_AT_BYTES	 (64 * 1024)
+#define LINES_PER_SECOND 1000
+#define SAMPLE_ONE_IN	 100
+
+void access_log_init(struct access_log *log, int fd)
+{
+	*log = (struct access_log){ .fd = fd };
+	buf_init(&log->lines, LINES_MAX_BYTES);
+}
+
+void access_log_done(struct access_log *log)
+{
+	access_log_flush(log);
+	buf_done(&log->lines);
+}
+
+/* True when this line is to be written; *@ret_left_out lines before it were not. */
+static bool line_is_due(struct access_log *log, uint64_t wall_ns, uint32_t *ret_left_out)
+{
+	uint64_t second = wall_ns / NS_PER_S;
+
+	if (second != log->second) {
+		log->second = second;
+		log->written_in_second = 0;
+	}
+	log->written_in_second++;
+	if (log->written_in_second > LINES_PER_SECOND && log->written_in_second % SAMPLE_ONE_IN != 0) {
+		log->left_out++;
+		return false;
+	}
+	*ret_left_out = log->left_out;
+	log->left_out = 0;
+	return true;
+}
+
+static void time_put(struct json_writer *w, uint64_t wall_ns)
+{
+	time_t s = (time_t)(wall_ns / NS_PER_S);
+	char text[40];
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&s, &tm);
+	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned int)(wall_ns / NS_PER_MS % 1000));
+	json_cstr(w, "time", text);
+}
+
+static void addr_put(struct json_writer *w, const char *key, const struct addr *a)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	if (!addr_is_any(a))
+		json_cstr(w, key, addr_format(a, text));
+}
+
+static void text_put(struct json_writer *w, const char *key, const char *value)
+{
+	if (value && *value)
+		json_cstr(w, key, value);
+}
+
+static void str_put(struct json_writer *w, const char *key, struct str value)
+{
+	if (value.n)
+		json_str(w, key, value);
+}
+
+static void party_put(struct json_writer *w, const char *key, const struct observe_party *p)
+{
+	json_open_object(w, key);
+	text_put(w, "workload", p->workload);
+	text_put(w, "namespace", p->namespace);
+	text_put(w, "principal", p->spiffe_id);
+	text_put(w, "service", p->service_name);
+	text_put(w, "service_namespace", p->service_namespace);
+	json_close_object(w);
+}
+
+static void http_put(struct json_writer *w, const struct observe_record *rec)
+{
+	str_put(w, "method", rec->method);
+	str_put(w, "path", rec->path);
+	str_put(w, "authority", rec->authority);
+	text_put(w, "protocol", rec->protocol);
+	json_u64(w, "response_code", rec->status);
+	json_f64(w, "upstream_ms", (double)rec->upstream_ns / 1e6);
+	str_put(w, "user_agent", rec->user_agent);
+	str_put(w, "request_id", rec->request_id);
+	str_put(w, "trace_id", rec->trace_id);
+	json_bool(w, "local_reply", rec->local_reply);
+}
+
+static void line_put(struct json_writer *w, const char *kind, const struct observe_record *rec, uint64_t wall_ns, uint32_t left_out)
+{
+	json_open_object(w, NULL);
+	time_put(w, rec->started_wall_ns ? rec->started_wall_ns : wall_ns);
+	json_cstr(w, "kind", kind);
+	json_cstr(w, "direction", rec->direction == OBSERVE_INBOUND ? "inbound" : "outbound");
+	if (rec->protocol && kind[0] == 'h')
+		http_put(w, rec);
+	json_cstr(w, "response_flags", reason_flags(rec->reason));
+	json_cstr(w, "reason", reason_label(rec->reason));
+	if (rec->reason != TRM_REASON_NONE)
+		json_cstr(w, "reason_text", reason_text(rec->reason));
+	json_u64(w, "bytes_received", rec->bytes_in);
+	json_u64(w, "bytes_sent", rec->bytes_out);
+	json_f64(w, "duration_ms", (double)rec->duration_ns / 1e6);
+	addr_put(w, "client", &rec->client);
+	addr_put(w, "orig_dst", &rec->orig_dst);
+	addr_put(w, "endpoint", &rec->endpoint);
+	json_bool(w, "mtls", rec->mtls);
+	party_put(w, "source", &rec->source);
+	party_put(w, "destination", &rec->destination);
+	json_u64(w, "conn_id", rec->conn_id);
+	if (left_out)
+		json_u64(w, "lines_left_out", left_out);
+	json_close_object(w);
+}
+
+void access_log_add(struct access_log *log, const char *kind, const struct observe_record *rec)
+{
+	uint64_t wall_ns;
+	struct json_writer w;
+	uint32_t left_out;
+	size_t before = log->lines.len;
+
+	if (log->fd < 0)
+		return;
+	wall_ns = clock_wall_ns();
+	if (!line_is_due(log, wall_ns, &left_out))
+		return;
+	json_writer_init(&w, &log->lines);
+	line_put(&w, kind, rec, wall_ns, left_out);
+	if (json_writer_end(&w) < 0 || buf_append(&log->lines, "\n", 1) < 0) {
+		log->lines.len = before; /* a part of a line is worse than none */
+		log->dropped_total++;
+		return;
+	}
+	log->lines_total++;
+	if (log->lines.len > FLUSH_AT_BYTES)
+		access_log_flush(log);
+}
+
+void access_log_flush(struct access_log *log)
+{
+	while (log->lines.len) {
+		ssize_t k = write(log->fd, buf_head(&log->lines), log->lines.len);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0 && errno == EAGAIN && log->lines.len < LINES_MAX_BYTES / 2)
+			return; /* a slow pipe: the next flush tries again */
+		if (k < 0) {
+			log->dropped_total++;
+			buf_consume(&log->lines, log->lines.len);
+			return;
+		}
+		buf_consume(&log->lines, (size_t)k);
+	}
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Access log: JSON lines
+ *
+ * Lines are gathered during a loop turn and written with one write(). At most 1,000 lines a second, then one in a hundred with the number
+ * left out. A log that cannot take them (full disk, full pipe) never holds up traffic: what does not fit is dropped and counted.
+ */
+#ifndef TRAMMEL_PROXY_OBSERVE_ACCESS_LOG_H
+#define TRAMMEL_PROXY_OBSERVE_ACCESS_LOG_H
+
+#include "base/buf.h"
+#include "proxy/observe/observe.h"
+
+struct access_log {
+	int fd; /* borrowed; -1 = off */
+	struct buf lines;
+	uint64_t second;
+	uint32_t written_in_second, left_out;
+	uint64_t lines_total, dropped_total;
+};
+
+void access_log_init(struct access_log *log, int fd);
+void access_log_done(struct access_log *log);
+/** access_log_add() - one line; @kind: "http", "tcp" or "refused" */
+void access_log_add(struct access_log *log, const char *kind, const struct observe_record *rec);
+void access_log_flush(struct access_log *log);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Metrics: finding the series of a record and counting. See metrics.h. */
+#include "proxy/observe/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "proxy/observe/reason.h"
+#include "proxy/observe/series.h"
+
+#define KEY_BYTES 1024
+
+/* Istio's (Envoy's) bucket borders: milliseconds, and the same numbers for bytes. */
+const double metrics_borders[METRICS_BUCKETS] = { 0.5,	1,    5,    10,	  25,	50,    100,   250,    500,    1000,
+						  2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000 };
+
+struct key {
+	char bytes[KEY_BYTES];
+	size_t n;
+};
+
+void metrics_init(struct metrics *m)
+{
+	*m = (struct metrics){ 0 };
+	hash_table_init(&m->http);
+	hash_table_init(&m->tcp);
+}
+
+static void table_free(struct hash_table *t)
+{
+	struct hash_node *n = hash_table_first(t), *next;
+
+	for (; n; n = next) {
+		struct metric_series *s = container_of(n, struct metric_series, node);
+
+		next = hash_table_next(t, n);
+		free(s->key);
+		free(s->labels);
+		free(s);
+	}
+	hash_table_done(t);
+}
+
+void metrics_done(struct metrics *m)
+{
+	table_free(&m->http);
+	table_free(&m->tcp);
+}
+
+/* A value ends with a byte that cannot stand in a label; what does not fit makes two series one, never a crash. */
+static void key_add(struct key *k, const char *value)
+{
+	size_t n = value ? strlen(value) : 0;
+
+	n = MIN(n, sizeof(k->bytes) - k->n - 1);
+	if (n)
+		memcpy(k->bytes + k->n, value, n);
+	k->n += n;
+	if (k->n < sizeof(k->bytes) - 1)
+		k->bytes[k->n++] = '\n';
+}
+
+static void key_make(struct key *k, const struct observe_record *rec, bool http)
+{
+	char number[16];
+
+	k->n = 0;
+	key_add(k, rec->direction == OBSERVE_INBOUND ? "d" : "s");
+	key_add(k, rec->mtls ? "m" : "n");
+	key_add(k, rec->source.workload);
+	key_add(k, rec->source.namespace);
+	key_add(k, rec->source.spiffe_id);
+	key_add(k, rec->destination.workload);
+	key_add(k, rec->destination.namespace);
+	key_add(k, rec->destination.spiffe_id);
+	key_add(k, rec->destination.service_name);
+	key_add(k, rec->destination.service_namespace);
+	key_add(k, reason_flags(rec->reason));
+	if (!http)
+		return;
+	number[0] = (char)('0' + rec->status / 100 % 10);
+	number[1] = (char)('0' + rec->status / 10 % 10);
+	number[2] = (char)('0' + rec->status % 10);
+	number[3] = '\0';
+	key_add(k, number);
+	key_add(k, rec->protocol);
+}
+
+static bool series_eq(const struct hash_node *node, const void *key)
+{
+	const struct metric_series *s = container_of(node, struct metric_series, node);
+	const struct key *k = key;
+
+	return s->key_bytes == k->n && memcmp(s->key, k->bytes, k->n) == 0;
+}
+
+static struct metric_series *series_add(struct metrics *m, struct hash_table *t, const struct key *k, uint64_t hash,
+					const struct observe_record *rec, bool http)
+{
+	struct metric_series *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->key = malloc(k->n ? k->n : 1);
+	s->key_bytes = k->n;
+	s->labels = series_labels_format(rec, http);
+	if (!s->key || !s->labels || hash_table_add(t, &s->node, hash) < 0) {
+		free(s->key);
+		free(s->labels);
+		free(s);
+		return NULL;
+	}
+	memcpy(s->key, k->bytes, k->n);
+	m->n_series++;
+	return s;
+}
+
+/* NULL only when memory is out: that one record is not counted. */
+static struct metric_series *series_get(struct metrics *m, const struct observe_record *rec, bool http)
+{
+	static const struct observe_record overflow = {
+		.source = { "overflow", "overflow", "overflow", NULL, NULL },
+		.destination = { "overflow", "overflow", "overflow", "overflow", "overflow" },
+		.protocol = "overflow",
+	};
+	struct hash_table *t = http ? &m->http : &m->tcp;
+	struct metric_series **spare = http ? &m->http_overflow : &m->tcp_overflow;
+	struct hash_node *node;
+	struct key k;
+	uint64_t hash;
+
+	key_make(&k, rec, http);
+	hash = hash_bytes(k.bytes, k.n);
+	node = hash_table_find(t, hash, series_eq, &k);
+	if (LIKELY(node != NULL))
+		return container_of(node, struct metric_series, node);
+	if (m->n_series < METRICS_SERIES_MAX)
+		return series_add(m, t, &k, hash, rec, http);
+	if (!*spare) {
+		key_make(&k, &overflow, http);
+		*spare = series_add(m, t, &k, hash_bytes(k.bytes, k.n), &overflow, http);
+	}
+	return *spare;
+}
+
+static void histogram_add(struct histogram *h, double v)
+{
+	int i = 0;
+
+	while (i < METRICS_BUCKETS && v > metrics_borders[i])
+		i++;
+	h->buckets[i]++;
+	h->count++;
+	h->sum += v;
+}
+
+void metrics_http_end(struct metrics *m, const struct observe_record *rec)
+{
+	struct metric_series *s = series_get(m, rec, true);
+
+	if (!s)
+		return;
+	s->count++;
+	histogram_add(&s->duration_ms, (double)rec->duration_ns / 1e6);
+	histogram_add(&s->bytes_in, (double)rec->bytes_in);
+	histogram_add(&s->bytes_out, (double)rec->bytes_out);
+}
+
+void metrics_tcp_open(struct metrics *m, const struct observe_record *rec)
+{
+	struct metric_series *s = series_get(m, rec, false);
+
+	if (s)
+		s->opened++;
+}
+
+void metrics_tcp_end(struct metrics *m, const struct observe_record *rec)
+{
+	struct metric_series *s = series_get(m, rec, false);
+
+	if (!s)
+		return;
+	s->count++;
+	s->bytes_in.sum += (double)rec->bytes_in;
+	s->bytes_out.sum += (double)rec->bytes_out;
+}
