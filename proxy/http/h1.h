@@ -148,13 +148,12 @@ struct h1_body {
 	enum http_body_kind kind;
 	uint8_t state;
 	bool is_response;
-	uint8_t n_digits;
 	uint16_t line_bytes;
 	uint32_t ext_bytes;
 	uint64_t left; /* LENGTH: of the body; CHUNKED: of the chunk */
 	uint64_t total_bytes; /* body bytes given out so far */
-	char *line;	      /* trailer bytes, copied into the pool */
-	uint32_t line_n, line_cap, line_at;
+	char *line;	      /* the trailer line being read, copied into the pool */
+	uint32_t line_n, line_cap, trailer_bytes;
 	struct http_field *trailers; /* after H1_E_END; forbidden ones are not among them; in the pool */
 	uint16_t n_trailers, n_trailer_lines;
 };
@@ -172,7 +171,7 @@ void h1_body_init(struct h1_body *b, const struct h1_limits *limits, struct pool
  * @input:        unconsumed bytes; may be empty
  * @ret_slice:    on 0: body bytes, never empty, inside @input
  * @ret_consumed: on 0, H1_E_MORE and H1_E_END: bytes of @input used (framing and slice); on H1_E_MORE all of them
- * @ret_reject:   on H1_E_REJECT: 400 for requests, 502 for responses
+ * @ret_reject:   on H1_E_REJECT: 400 for requests (431 for trailers over the limit), 502 for responses
  *
  * Call until H1_E_MORE or H1_E_END. A body of none or of length 0 answers H1_E_END at once. UNTIL_CLOSE and TUNNEL
  * never end by themselves: end of file of the connection is the end (h1_body_eof()).

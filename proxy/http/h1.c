@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.1 codec: byte classes, limits, and the line reader under both head parsers
+ *
+ * A head is read line by line. A line is looked at for control bytes sixteen at a time (SSE2; eight without it) and
+ * split once it is whole; the parser remembers how far it has looked, so that a head that comes byte by byte costs
+ * hardly more than one that comes at once. Only CRLF ends a line: a bare CR or LF is refused where it stands.
+ */
+#include "proxy/http/h1_lex.h"
+
+#include <assert.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+const struct h1_limits h1_limits_default = {
+	.head_bytes = 64 * 1024,
+	.line_bytes = 32 * 1024,
+	.target_bytes = 16 * 1024,
+	.fields = HTTP_FIELDS_MAX,
+	.chunk_line_bytes = 256,
+	.chunk_ext_bytes = 16 * 1024,
+	.trailer_bytes = 8 * 1024,
+	.trailer_fields = 20,
+	.interim = 10,
+	.upgrade = H1_UPGRADE_WEBSOCKET,
+};
+
+/* Bits of enum LEX_*; tests/unit/http checks the table against the rules it was made from. */
+const uint8_t lex_class[256] = {
+	0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x00, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40,
+	0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40,
+	0x00, 0x19, 0x18, 0x01, 0x19, 0x11, 0x19, 0x19, 0x18, 0x18, 0x19, 0x19, 0x18, 0x3d, 0x3d, 0x10,
+	0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0x18, 0x18, 0x18, 0x18, 0x18, 0x10,
+	0x18, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d,
+	0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x18, 0x00, 0x18, 0x19, 0x3f,
+	0x19, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d,
+	0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x18, 0x19, 0x18, 0x3d, 0x40,
+};
+
+#define HEX_NOT_8  -1, -1, -1, -1, -1, -1, -1, -1
+#define HEX_NOT_16 HEX_NOT_8, HEX_NOT_8
+
+const int8_t lex_hex[256] = {
+	HEX_NOT_16, HEX_NOT_16, HEX_NOT_16,
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -1, -1, -1, -1, -1,
+	-1, 10, 11, 12, 13, 14, 15, -1, HEX_NOT_8, HEX_NOT_16,
+	-1, 10, 11, 12, 13, 14, 15, -1, HEX_NOT_8, HEX_NOT_16,
+	HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16,
+};
+
+void h1_parser_init(struct h1_parser *p, const struct h1_limits *limits)
+{
+	*p = (struct h1_parser){ .limits = limits ? limits : &h1_limits_default };
+}
+
+void h1_parser_reset(struct h1_parser *p)
+{
+	p->phase = H1_PHASE_START;
+	p->line_at = p->scan_at = 0;
+	p->n_blank = 0;
+}
+
+const char *h1_ctl_find(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	const __m128i low = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+
+	for (; end - p >= 16; p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i ctl = _mm_cmpeq_epi8(_mm_min_epu8(v, low), v);
+		int mask;
+
+		ctl = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), ctl), _mm_cmpeq_epi8(v, del));
+		mask = _mm_movemask_epi8(ctl);
+		if (mask)
+			return p + __builtin_ctz((unsigned)mask);
+	}
+#else
+	const uint64_t ones = 0x0101010101010101ull, high = 0x80 * ones;
+
+	/* A set bit here may be a HTAB or a carry beside a real one: the byte loop below has the last word. */
+	for (; end - p >= 8; p += 8) {
+		uint64_t w, x;
+
+		memcpy(&w, p, sizeof(w));
+		x = w ^ (0x7f * ones);
+		if ((((w - 0x20 * ones) & ~w) | ((x - ones) & ~x)) & high) {
+			for (int i = 0; i < 8; i++)
+				if (lex(p[i]) & LEX_CTL)
+					return p + i;
+		}
+	}
+#endif
+	while (p < end && !(lex(*p) & LEX_CTL))
+		p++;
+	return p;
+}
+
+static void str_follow(struct str *s, uintptr_t from, uint32_t len, const char *to)
+{
+	uintptr_t at = (uintptr_t)s->p;
+
+	if (at >= from && at - from <= len)
+		s->p = to + (at - from);
+}
+
+void h1_parser_enter(struct h1_parser *p, struct str input, struct http_head *head)
+{
+	uintptr_t was = p->base;
+
+	p->base = (uintptr_t)input.p;
+	if (p->phase == H1_PHASE_START || was == p->base)
+		return;
+	str_follow(&head->method, was, p->line_at, input.p);
+	str_follow(&head->target, was, p->line_at, input.p);
+	str_follow(&head->path, was, p->line_at, input.p);
+	str_follow(&head->authority, was, p->line_at, input.p);
+	str_follow(&head->phrase, was, p->line_at, input.p);
+	for (uint16_t i = 0; i < head->n_fields; i++) {
+		str_follow(&head->fields[i].name, was, p->line_at, input.p);
+		str_follow(&head->fields[i].value, was, p->line_at, input.p);
+	}
+}
+
+int h1_line_read(struct h1_parser *p, struct str input, uint32_t max, uint16_t too_long, struct str *ret_line,
+		 struct h1_reject *ret_reject)
+{
+	const char *start = input.p + p->line_at;
+	const char *end = input.p + MIN(input.n, (size_t)p->limits->head_bytes + 2);
+	const char *at = h1_ctl_find(input.p + p->scan_at, end);
+
+	/* The limits come before the byte found, so that a head is refused alike however it is cut. */
+	if ((size_t)(at - start) > max)
+		return h1_refuse(ret_reject, too_long,
+				 too_long == 414 ? TRM_REASON_HTTP_TARGET_TOO_LONG : TRM_REASON_HTTP_HEADERS_TOO_LARGE,
+				 "line is too long");
+	if ((size_t)(at - input.p) > p->limits->head_bytes)
+		return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "head is too long");
+	p->scan_at = (uint32_t)(at - input.p);
+	if (at == end)
+		return H1_E_MORE;
+	if (*at != '\r')
+		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, *at == '\n' ? "bare LF" : "control character");
+	if (at + 1 == end)
+		return H1_E_MORE;
+	if (at[1] != '\n')
+		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bare CR");
+	*ret_line = (struct str){ start, (size_t)(at - start) };
+	p->line_at = p->scan_at = (uint32_t)(at + 2 - input.p);
+	return 0;
+}
+
+int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head, size_t *ret_consumed,
+		   struct h1_reject *ret_reject)
+{
+	struct str line;
+	int r;
+
+	for (;;) {
+		struct http_field *f = &head->fields[head->n_fields];
+
+		r = h1_line_read(p, input, p->limits->line_bytes, 431, &line, ret_reject);
+		if (r)
+			return r;
+		if (!line.n) {
+			*ret_consumed = p->line_at;
+			return 0;
+		}
+		if (UNLIKELY(head->n_fields >= p->limits->fields || head->n_fields >= head->cap_fields))
+			return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
+		r = h1_field_split(line, f, ret_reject);
+		if (r)
+			return r;
+		if (UNLIKELY(head->known & (1ull << f->id) & H1_SINGLETONS))
+			return h1_refuse(ret_reject, 400,
+					 f->id == HTTP_FIELD_HOST ? TRM_REASON_HTTP_HOST : TRM_REASON_HTTP_FRAMING,
+					 "field is repeated");
+		head->known |= 1ull << f->id;
+		head->n_fields++;
+	}
+}
