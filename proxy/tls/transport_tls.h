@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transport: the part that speaks TLS. For transport.c alone. */
+#ifndef TRAMMEL_PROXY_TLS_TRANSPORT_TLS_H
+#define TRAMMEL_PROXY_TLS_TRANSPORT_TLS_H
+
+#include "proxy/tls/transport.h"
+
+MUST_CHECK int transport_tls_new(struct transport *t, struct tls_identity *id, bool is_server);
+void transport_tls_free(struct transport *t);
+/* Goes on with the handshake; sets state, error and reason. */
+void transport_tls_handshake(struct transport *t);
+MUST_CHECK int transport_tls_read(struct transport *t, char *dst, size_t cap, size_t *ret_n);
+/* Seals as much of @p as is right now and sends it; @ret_n bytes of @p are done with. */
+MUST_CHECK int transport_tls_write(struct transport *t, const char *p, size_t n, size_t *ret_n);
+/* Sends records kept; 0 also when the socket takes no more. */
+MUST_CHECK int transport_tls_flush(struct transport *t);
+void transport_tls_end(struct transport *t);
+
+/* In transport.c: recv() and send() with the bookkeeping. send: 0 and *ret_n may be 0 (EAGAIN). */
+MUST_CHECK int transport_socket_recv(struct transport *t, char *dst, size_t cap, size_t *ret_n);
+MUST_CHECK int transport_socket_send(struct transport *t, const char *p, size_t n, size_t *ret_n);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Dialling a target: see connect.h. */
+#include "proxy/upstream/connect.h"
+
+#include <errno.h>
+#include "base/clock.h"
+
+uint64_t connect_timeout_ms(const struct target *target)
+{
+	return target->is_local ? CONNECT_LOCAL_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
+}
+
+static bool has_client(const struct target *target)
+{
+	struct addr none = { 0 };
+
+	return !addr_ip_eq(&target->client, &none);
+}
+
+int connect_start(struct worker *w, struct transport *t, const struct target *target, enum tls_alpn alpn,
+		  const char *expected_id, void (*on_event)(struct transport *t), enum trm_reason *ret_reason)
+{
+	struct transport_dial dial = {
+		.addr = target->addr,
+		.client = target->is_local && has_client(target) ? &target->client : NULL,
+		.keepalive = !target->is_local,
+	};
+	int r;
+
+	*ret_reason = TRM_REASON_NO_CERTIFICATE;
+	if (target->mtls && !tls_identity_is_valid(w->identity, worker_wall_ns(w) / NS_PER_S))
+		return -EKEYEXPIRED;
+	r = transport_connect(t, &w->shared, &dial, on_event);
+	if (r < 0) {
+		*ret_reason = r == -EMFILE || r == -ENFILE ? TRM_REASON_FD_LIMIT :
+			      r == -ECONNREFUSED	   ? TRM_REASON_CONNECT_REFUSED :
+			      r == -ENOMEM		   ? TRM_REASON_NO_MEMORY :
+							     TRM_REASON_CONNECT_FAILED;
+		return r;
+	}
+	if (target->mtls) {
+		char sni[TARGET_SNI_BYTES];
+
+		target_sni(target, sni);
+		r = transport_start_client(t, w->identity, alpn, sni, expected_id);
+		if (r < 0) {
+			*ret_reason = TRM_REASON_NO_MEMORY;
+			transport_close(t);
+			return r;
+		}
+	}
+	*ret_reason = TRM_REASON_NONE;
+	return 0;
+}
+
+uint16_t reason_status(enum trm_reason reason)
+{
+	switch (reason) {
+	case TRM_REASON_CONNECT_TIMEOUT:
+	case TRM_REASON_HTTP_REQUEST_TIMEOUT:
+	case TRM_REASON_IDLE_TIMEOUT:
+		return 504;
+	case TRM_REASON_HTTP_HEADER_TIMEOUT:
+	case TRM_REASON_HTTP_BODY_TIMEOUT:
+		return 408;
+	case TRM_REASON_HTTP_UPSTREAM_MALFORMED:
+	case TRM_REASON_UPSTREAM_RESET:
+	case TRM_REASON_UPSTREAM_CLOSED:
+		return 502;
+	case TRM_REASON_INTERNAL:
+		return 500;
+	default:
+		return 503;
+	}
+}
+
+enum trm_reason connect_failure(const struct transport *t, uint16_t *ret_status)
+{
+	enum trm_reason reason = t->reason;
+
+	if (reason == TRM_REASON_NONE)
+		reason = t->error == -ETIMEDOUT ? TRM_REASON_CONNECT_TIMEOUT : TRM_REASON_UPSTREAM_RESET;
+	*ret_status = reason_status(reason);
+	return reason;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pool of idle upstream connections
+ *
+ * Keyed by everything that makes two connections the same to the peer: address, true client (towards the app), identity
+ * demanded, protocol. The most recently used comes first; one that the peer ends, or that says something unasked, or
+ * that is idle for 3 s, is closed. One pool per worker.
+ */
+#ifndef TRAMMEL_PROXY_UPSTREAM_POOL_H
+#define TRAMMEL_PROXY_UPSTREAM_POOL_H
+
+#include "base/addr.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "proxy/route/target.h"
+
+#define POOL_IDLE_MS	  3000
+#define POOL_IDLE_PER_KEY 64
+
+struct pool_key {
+	struct addr addr;
+	uint8_t client_ip[16];
+	bool mtls;
+	uint8_t alpn;	       /* enum tls_alpn */
+	const char *spiffe_id; /* "" when none is demanded */
+	uint64_t hash;
+};
+
+/* All connections of one key. Lives while it has one. */
+struct pool_host {
+	struct hash_node node;
+	struct upstream_pool *pool;
+	struct pool_key key;
+	struct list idle; /* struct pool_link, most recent first */
+	size_t n_idle, n_conns;
+	char spiffe_id[];
+};
+
+/* Embedded in a connection. */
+struct pool_link {
+	struct list link;
+	struct pool_host *host;
+	bool is_idle;
+	void (*close)(struct pool_link *l); /* frees the connection */
+};
+
+struct upstream_pool {
+	struct hash_table hosts;
+	size_t n_conns, n_idle;
+	uint64_t n_opened, n_reused; /* ever */
+};
+
+void upstream_pool_init(struct upstream_pool *p);
+/** upstream_pool_done() - closes the idle ones; the others must be gone */
+void upstream_pool_done(struct upstream_pool *p);
+
+/** pool_key_fill() - @alpn: enum tls_alpn */
+void pool_key_fill(struct pool_key *key, const struct target *t, uint8_t alpn);
+
+/** upstream_pool_take() - an idle connection of @key, now in use; NULL when there is none */
+struct pool_link *upstream_pool_take(struct upstream_pool *p, const struct pool_key *key);
+/** upstream_pool_join() - a new connection, in use; -ENOMEM */
+MUST_CHECK int upstream_pool_join(struct upstream_pool *p, const struct pool_key *key, struct pool_link *l);
+/** upstream_pool_put() - @l is idle from now on; false when there are too many: the caller closes it */
+MUST_CHECK bool upstream_pool_put(struct upstream_pool *p, struct pool_link *l);
+/** upstream_pool_leave() - @l is being closed, idle or not */
+void upstream_pool_leave(struct upstream_pool *p, struct pool_link *l);
+/** upstream_pool_close_idle() - all of them */
+void upstream_pool_close_idle(struct upstream_pool *p);
+
+#endif
