@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The proxy of one workload: started when its first connection waits, watched, started again
+ *
+ * While no proxy runs, the listeners are polled here; while one runs, they are its own to accept from. After an exit it is
+ * started again by the next connection, at once the first time, then after 100 ms doubling to 5 s, until it has lived 10 s.
+ */
+#ifndef TRAMMEL_CONTROL_ENROL_PROXY_PROCESS_H
+#define TRAMMEL_CONTROL_ENROL_PROXY_PROCESS_H
+
+#include "base/loop.h"
+#include "control/enrol/workload.h"
+
+struct proxy_process;
+
+struct proxy_process_config {
+	struct loop *loop;
+	const struct paths *paths;
+	const char *program; /* trammel-proxy */
+	uid_t uid;
+	/* The proxy's pid changed (0: none runs): state file and views. */
+	void (*on_change)(struct enrolled *w, void *user);
+	void *user;
+};
+
+/** proxy_process_new() - adopt the running proxy (@w->proxy_pid) or wait for a connection; @config and @w are borrowed */
+MUST_CHECK int proxy_process_new(const struct proxy_process_config *config, struct enrolled *w, struct proxy_process **ret);
+/** proxy_process_free() - stop watching; a running proxy goes on */
+struct proxy_process *proxy_process_free(struct proxy_process *p);
+
+uint32_t proxy_process_restarts(const struct proxy_process *p);
+
+/** proxy_process_take_listeners() - after a restart of the agent: duplicates of the running proxy's listeners into @w; -ESRCH when it runs no more */
+MUST_CHECK int proxy_process_take_listeners(struct enrolled *w);
+
+#endif

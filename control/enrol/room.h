@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the enrolment room: what its files share. */
+#ifndef TRAMMEL_CONTROL_ENROL_ROOM_H
+#define TRAMMEL_CONTROL_ENROL_ROOM_H
+
+#include "control/enrol/workload.h"
+
+/** enrolled_alloc() - names and paths filled in, nothing made; NULL when memory is out */
+struct enrolled *enrolled_alloc(const struct paths *p, uint32_t id, const char *namespace, const char *name);
+/** enrolled_cgroups_open() - of cgroups that are there */
+MUST_CHECK int enrolled_cgroups_open(struct enrolled *w);
+
+/** workload_addresses() - IPv4 and IPv6 address of workload @id */
+void workload_addresses(uint32_t id, struct addr *ret_v4, struct addr *ret_v6);
+
+/* What programs in the workload read; heap texts, NULL when memory is out. */
+char *etc_hosts_format(const struct workload_spec *spec, const struct addr *addr4, const struct addr *addr6);
+char *etc_resolv_format(const struct workload_spec *spec, const struct addr *nameserver);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One enrolled workload: what was made for it, and what is known of it
+ *
+ * Its namespace, cgroups, addresses, listeners and files; not its BPF links (datapath) and not its policy (model). Written to
+ * RUN_DIR/workload/NS_NAME.json so that an agent that starts again takes it over.
+ */
+#ifndef TRAMMEL_CONTROL_ENROL_WORKLOAD_H
+#define TRAMMEL_CONTROL_ENROL_WORKLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/addr.h"
+#include "base/fault.h"
+#include "base/list.h"
+#include "control/enrol/listener.h"
+#include "control/enrol/listening.h"
+#include "control/enrol/paths.h"
+
+#define WORKLOAD_NAME_MAX   63
+#define WORKLOAD_LABELS_MAX 64
+#define WORKLOAD_IDS_MAX    65000 /* an id is also the last two bytes of the addresses */
+#define WORKLOAD_IFNAME	    "eth0"
+#define MESH_BRIDGE	    "trm0"
+
+struct workload_spec {
+	char namespace[WORKLOAD_NAME_MAX + 1], name[WORKLOAD_NAME_MAX + 1], service_account[WORKLOAD_NAME_MAX + 1];
+	char *labels[WORKLOAD_LABELS_MAX]; /* "key=value", heap */
+	size_t n_labels;
+	bool detach;
+	pid_t owner_pid; /* of `trammel run` in the foreground; 0 = none */
+	unsigned long long owner_start;
+};
+
+struct enrolled {
+	struct list link;
+	struct workload_spec spec;
+	uint32_t id;
+	char key[2 * WORKLOAD_NAME_MAX + 2]; /* NS_NAME: file names, and the datapath's key ('_' is in no DNS label) */
+	struct addr addr4, addr6;
+	char *netns_path, *app_cgroup, *proxy_cgroup, *cgroup, *etc_dir, *state_file, *admin_path, *access_log, *proxy_log;
+	char veth[16]; /* on the mesh's side */
+	int netns_fd, app_cgroup_fd, proxy_cgroup_fd, admin_fd;
+	uint64_t netns_cookie, proxy_cgroup_id;
+	int listeners[LISTENERS];
+	struct listening *listening;
+	uint16_t ports[LISTENING_MAX]; /* the app listens there */
+	size_t n_ports;
+	pid_t pid; /* of the command; 0 = not told yet */
+	pid_t proxy_pid;
+	unsigned long long proxy_start;
+	uint64_t created_wall_ns;
+	bool stopping;
+};
+
+/** mesh_network_make() - the mesh's own namespace with its bridge and the gateway addresses; 0 also when it is there */
+MUST_CHECK int mesh_network_make(const struct paths *p, struct fault *fault);
+
+/**
+ * enrolled_make() - everything but links and policy
+ * @spec:  its labels are taken over on success
+ *
+ * On failure nothing is left behind and @fault names what failed.
+ */
+MUST_CHECK int enrolled_make(const struct paths *p, uint32_t id, struct workload_spec *spec, struct enrolled **ret, struct fault *fault);
+
+/** enrolled_open() - after a restart of the agent: from the state file @path; listeners are not open yet. -ENODATA when it is gone or stale. */
+MUST_CHECK int enrolled_open(const struct paths *p, const char *path, struct enrolled **ret);
+
+/** enrolled_listeners_make() - new listeners, admin socket included; those open are closed */
+MUST_CHECK int enrolled_listeners_make(struct enrolled *w);
+
+/** enrolled_save() - write the state file */
+MUST_CHECK int enrolled_save(const struct enrolled *w);
+
+/** enrolled_remove() - end what runs in it and remove all that was made; frees @w */
+void enrolled_remove(const struct paths *p, struct enrolled *w);
+/** enrolled_free() - forget it; what was made stays (the agent ends, the workload goes on) */
+struct enrolled *enrolled_free(struct enrolled *w);
+
+void workload_spec_done(struct workload_spec *spec);
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workloads of this agent: added, watched, stopped, removed, taken over. */
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "base/spawn.h"
+#include "base/str.h"
+#include "control/agent.h"
+#include "control/enrol/cgroup.h"
+
+#define TERM_MS 5000
+
+struct stop_waiter {
+	struct list link;
+	struct admin_request *req;
+};
+
+struct agent_workload *enrolment_find(struct agent *a, const char *namespace, const char *name)
+{
+	struct agent_workload *w;
+
+	list_for_each_entry(w, &a->workloads, link)
+		if (strcmp(w->enrolled->spec.namespace, namespace) == 0 && strcmp(w->enrolled->spec.name, name) == 0)
+			return w;
+	return NULL;
+}
+
+struct agent_workload *enrolment_find_id(struct agent *a, uint32_t id)
+{
+	struct agent_workload *w;
+
+	list_for_each_entry(w, &a->workloads, link)
+		if (w->enrolled->id == id)
+			return w;
+	return NULL;
+}
+
+/* The lowest number nobody has. */
+static uint32_t id_take(struct agent *a)
+{
+	uint32_t id = 1;
+
+	while (id <= WORKLOAD_IDS_MAX && enrolment_find_id(a, id))
+		id++;
+	return id <= WORKLOAD_IDS_MAX ? id : 0;
+}
+
+static void model_tell(struct agent_workload *w)
+{
+	const struct enrolled *e = w->enrolled;
+	const struct addr addresses[2] = { e->addr4, e->addr6 };
+	const struct model_workload m = {
+		.id = e->id,
+		.namespace = e->spec.namespace,
+		.name = e->spec.name,
+		.service_account = e->spec.service_account,
+		.labels = (const char *const *)e->spec.labels,
+		.n_labels = e->spec.n_labels,
+		.addresses = addresses,
+		.n_addresses = 2,
+		.listening = e->ports,
+		.n_listening = e->n_ports,
+		.terminating = e->stopping,
+	};
+	int r = model_workload_set(w->agent->model, &m);
+
+	if (r < 0)
+		log_error("workload not in the model", "workload=%s err=%s", e->key, strerror(-r));
+}
+
+static void on_listen_task(struct loop_task *task)
+{
+	struct agent_workload *w = container_of(task, struct agent_workload, listen_task);
+	struct enrolled *e = w->enrolled;
+	uint16_t ports[LISTENING_MAX];
+	size_t n;
+	int r = listening_ports(e->listening, ports, &n);
+
+	if (r < 0) {
+		log_limited(LOG_WARN, "listening ports unknown", "workload=%s err=%s", e->key, strerror(-r));
+		return;
+	}
+	memcpy(e->ports, ports, n * sizeof(ports[0]));
+	e->n_ports = n;
+	model_tell(w);
+}
+
+void enrolment_listen_changed(struct agent_workload *w)
+{
+	loop_task_defer(w->agent->loop, &w->listen_task, on_listen_task);
+}
+
+static void watches_stop(struct agent_workload *w)
+{
+	loop_io_remove(&w->owner_io);
+	loop_io_remove(&w->empty_io);
+	loop_timer_cancel(&w->kill_timer);
+	loop_task_cancel(&w->listen_task);
+	w->owner_fd = fd_close(w->owner_fd);
+	w->empty_fd = fd_close(w->empty_fd);
+	w->process = proxy_process_free(w->process);
+}
+
+void enrolment_remove(struct agent_workload *w)
+{
+	struct agent *a = w->agent;
+	struct stop_waiter *s, *next;
+
+	model_workload_remove(a->model, w->enrolled->spec.namespace, w->enrolled->spec.name);
+	watches_stop(w);
+	log_info("workload removed", "workload=%s", w->enrolled->key);
+	datapath_workload_detach(a->datapath, w->enrolled->id, w->enrolled->key);
+	enrolled_remove(&a->paths, w->enrolled);
+	list_for_each_entry_safe(s, next, &w->stop_requests, link) {
+		list_remove(&s->link);
+		admin_answer_empty(s->req);
+		free(s);
+	}
+	list_remove(&w->link);
+	free(w);
+}
+
+void enrolment_forget(struct agent_workload *w)
+{
+	watches_stop(w);
+	enrolled_free(w->enrolled);
+	list_remove(&w->link);
+	free(w);
+}
+
+static void on_kill_due(struct loop_timer *timer)
+{
+	enrolment_remove(container_of(timer, struct agent_workload, kill_timer));
+}
+
+void enrolment_stop(struct agent_workload *w, struct admin_request *req)
+{
+	struct stop_waiter *s = req ? calloc(1, sizeof(*s)) : NULL;
+
+	if (s) {
+		s->req = req;
+		list_push_back(&w->stop_requests, &s->link);
+	} else if (req) {
+		admin_answer_empty(req); /* no memory to wait with: it is on its way */
+	}
+	if (w->enrolled->stopping && !s)
+		return;
+	w->enrolled->stopping = true;
+	if (!cgroup_is_populated(w->enrolled->app_cgroup)) {
+		enrolment_remove(w);
+		return;
+	}
+	model_tell(w); /* endpoints drain while it ends */
+	cgroup_signal(w->enrolled->app_cgroup, SIGTERM);
+	if (!loop_timer_is_armed(&w->kill_timer))
+		loop_timer_set(w->agent->loop, &w->kill_timer, TERM_MS, on_kill_due);
+}
+
+/* `trammel run` in the foreground is gone: so is its workload. */
+static void on_owner_gone(struct loop_io *io, uint32_t revents)
+{
+	struct agent_workload *w = container_of(io, struct agent_workload, owner_io);
+
+	loop_io_remove(&w->owner_io);
+	enrolment_stop(w, NULL);
+}
+
+static void empty_check(struct agent_workload *w)
+{
+	bool populated = cgroup_is_populated(w->enrolled->app_cgroup);
+
+	if (populated) {
+		w->was_populated = true;
+		return;
+	}
+	/* A workload in the foreground is removed by its command line, which still has an exit code to tell; unless that is gone. */
+	if (w->was_populated && (w->enrolled->spec.detach || w->enrolled->stopping || !w->owner_io.loop))
+		enrolment_remove(w);
+}
+
+static void on_cgroup_event(struct loop_io *io, uint32_t revents)
+{
+	struct agent_workload *w = container_of(io, struct agent_workload, empty_io);
+	char drop[4096];
+
+	while (read(io->fd, drop, sizeof(drop)) > 0)
+		;
+	empty_check(w);
+}
+
+static int owner_watch(struct agent_workload *w)
+{
+	const struct workload_spec *spec = &w->enrolled->spec;
+	int r;
+
+	if (spec->detach || !spec->owner_pid)
+		return 0;
+	r = spawn_pidfd_open(spec->owner_pid, &w->owner_fd);
+	if (r == 0 && spawn_start_time(spec->owner_pid) != spec->owner_start)
+		r = -ESRCH; /* the number was given to another process */
+	return r ? r : loop_io_add(w->agent->loop, &w->owner_io, w->owner_fd, EPOLLIN, on_owner_gone);
+}
+
+static int empty_watch(struct agent_workload *w)
+{
+	_cleanup_(freep) char *events = str_printf("%s/cgroup.events", w->enrolled->app_cgroup);
+
+	w->empty_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (!events || w->empty_fd < 0 || inotify_add_watch(w->empty_fd, events, IN_MODIFY) < 0)
+		return events ? -errno : -ENOMEM;
+	return loop_io_add(w->agent->loop, &w->empty_io, w->empty_fd, EPOLLIN, on_cgroup_event);
+}
+
+/* Links, slots and watches around what was made or opened. Takes @e. */
+static int workload_attach(struct agent *a, struct enrolled *e, struct agent_workload **ret, struct fault *fault)
+{
+	struct agent_workload *w = calloc(1, sizeof(*w));
+	const struct datapath_workload d = {
+		.id = e->id, .key = e->key, .netns_fd = e->netns_fd, .app_cgroup_fd = e->app_cgroup_fd, .proxy_cgroup_fd = e->proxy_cgroup_fd,
+		.netns_cookie = e->netns_cookie, .addr4 = e->addr4, .addr6 = e->addr6, .proxy_cgroup_id = e->proxy_cgroup_id,
+		.ifname = WORKLOAD_IFNAME,
+	};
+	_cleanup_(freep) char *error = NULL;
+	int r;
+
+	if (!w) {
+		enrolled_remove(&a->paths, e);
+		return -ENOMEM;
+	}
+	w->agent = a;
+	w->enrolled = e;
+	w->owner_fd = w->empty_fd = -1;
+	list_init(&w->stop_requests);
+	list_push_back(&a->workloads, &w->link);
+	r = datapath_workload_attach(a->datapath, &d, &error);
+	r = r ? r : datapath_workload_set_listener(a->datapath, e->id, TRM_SLOT_INBOUND, e->listeners[LISTENER_INBOUND]);
+	r = r ? r : datapath_workload_set_listener(a->datapath, e->id, TRM_SLOT_METRICS, e->listeners[LISTENER_METRICS]);
+	r = r ? r : datapath_workload_set_listener(a->datapath, e->id, TRM_SLOT_READY, e->listeners[LISTENER_READY]);
+	r = r ? r : proxy_process_new(&a->proxy_config, e, &w->process);
+	r = r ? r : empty_watch(w);
+	if (r == 0) {
+		int owner = owner_watch(w);
+
+		if (owner == -ESRCH)
+			enrolment_stop(w, NULL); /* its command line ended while no agent ran */
+		else
+			r = owner;
+	}
+	if (r < 0) {
+		char *reason = error ? TAKE_PTR(error) : str_printf("%s", strerror(-r));
+
+		fault_take(fault, "enrolment", "see `trammel feature list`", reason);
+		enrolment_remove(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+int enrolment_add(struct agent *a, struct workload_spec *spec, struct agent_workload **ret, struct fault *fault)
+{
+	uint32_t id = id_take(a);
+	struct enrolled *e;
+	int r;
+
+	if (!id) {
+		fault_set(fault, "workload", "stop some", "there are %d already", WORKLOAD_IDS_MAX);
+		return -ENOSPC;
+	}
+	r = enrolled_make(&a->paths, id, spec, &e, fault);
+	if (r < 0)
+		return r;
+	spec->n_labels = 0; /* taken over */
+	r = workload_attach(a, e, ret, fault);
+	if (r < 0)
+		return r;
+	model_tell(*ret);
+	log_info("workload enrolled", "workload=%s id=%u", e->key, id);
+	return 0;
+}
+
+void enrolment_started(struct agent_workload *w, pid_t pid)
+{
+	int r;
+
+	w->enrolled->pid = pid;
+	w->was_populated = true;
+	r = enrolled_save(w->enrolled);
+	if (r < 0)
+		log_warn("state not written", "workload=%s err=%s", w->enrolled->key, strerror(-r));
+	enrolment_listen_changed(w);
+	empty_check(w); /* it may have ended before we were told */
+}
+
+static void one_take_over(struct agent *a, const char *path)
+{
+	struct fault fault = { 0 };
+	struct agent_workload *w;
+	struct enrolled *e;
+	int r = enrolled_open(&a->paths, path, &e);
+
+	if (r == 0) {
+		r = proxy_process_take_listeners(e);
+		if (r < 0) { /* no proxy ran: its listeners went with the last agent */
+			e->proxy_pid = 0;
+			r = enrolled_listeners_make(e);
+			if (r < 0)
+				enrolled_remove(&a->paths, e);
+		}
+	}
+	if (r == 0)
+		r = workload_attach(a, e, &w, &fault);
+	if (r < 0) {
+		log_error("workload not taken over, removed", "state=%s err=%s", path, fault.reason ? fault.reason : strerror(-r));
+		fault_done(&fault);
+		return;
+	}
+	w->was_populated = true;
+	on_listen_task(&w->listen_task);
+	log_info("workload taken over", "workload=%s proxy_pid=%d", e->key, (int)e->proxy_pid);
+	empty_check(w);
+}
+
+void enrolment_take_over(struct agent *a)
+{
+	DIR *d = opendir(a->paths.workload_dir);
+	struct dirent *f;
+
+	if (!d)
+		return;
+	while ((f = readdir(d))) {
+		_cleanup_(freep) char *path = NULL;
+
+		if (!str_ends(str_from(f->d_name), STR(".json")))
+			continue;
+		path = str_printf("%s/%s", a->paths.workload_dir, f->d_name);
+		if (path)
+			one_take_over(a, path);
+	}
+	closedir(d);
+}
