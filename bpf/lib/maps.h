@@ -83,7 +83,7 @@ struct {
 /* Counters by reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, TRM_REASON_MAX);
+	__uint(max_entries, TRM_REASON_SLOTS);
 	__type(key, __u32);
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);

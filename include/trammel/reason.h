@@ -76,4 +76,8 @@ enum trm_reason {
 		TRM_REASON_MAX,
 };
 
+/* Slots of the counter map: more than there are reasons, so that a new reason leaves its layout as it is. */
+#define TRM_REASON_SLOTS 128
+_Static_assert(TRM_REASON_MAX <= TRM_REASON_SLOTS, "raise TRM_REASON_SLOTS, and TRM_ABI with it");
+
 #endif
