@@ -248,7 +248,7 @@ static int workload_attach(struct agent *a, struct enrolled *e, struct agent_wor
 		int owner = owner_watch(w);
 
 		if (owner == -ESRCH)
-			enrolment_stop(w, NULL); /* its command line ended while no agent ran */
+			loop_timer_set(a->loop, &w->kill_timer, 0, on_kill_due); /* its command line ended while no agent ran */
 		else
 			r = owner;
 	}

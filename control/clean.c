@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Removing whatever an instance left behind, from what stands in the file systems alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "base/str.h"
+#include "control/agent.h"
+#include "control/enrol/cgroup.h"
+#include "control/enrol/netns.h"
+
+#define CGROUP_WAIT_MS 5000
+#define LOCK_WAIT_MS   10000
+
+/* An agent that was asked to go may still be on its way: its lock tells. */
+static int lock_wait(const struct paths *p, struct fault *fault)
+{
+	_cleanup_(fd_closep) int fd = open(p->lock_file, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += 10) {
+		if (waited >= LOCK_WAIT_MS) {
+			fault_set(fault, "agent", "see agent.log in the run folder", "still runs for %s", p->run_dir);
+			return -EBUSY;
+		}
+		usleep(10000);
+	}
+	return 0;
+}
+
+/* The bpffs that we mounted goes when nobody else keeps anything in it. */
+static void bpffs_unmount(const struct paths *p)
+{
+	char *copy = access(p->mounted_file, F_OK) == 0 ? str_dup(str_from(p->bpffs)) : NULL;
+	char *parent = copy ? dirname(copy) : NULL;
+
+	if (parent && dir_is_empty(parent))
+		umount2(parent, 0);
+	free(copy);
+}
+
+int clean_all(const struct paths *p, struct fault *fault)
+{
+	char *error = NULL;
+	int r = lock_wait(p, fault);
+
+	if (r < 0)
+		return r;
+	cgroup_kill(p->cgroup_root);
+	r = datapath_destroy_path(p->bpffs, &error);
+	if (r < 0) {
+		fault_take(fault, p->bpffs, "remove it by hand, then `trammel down` again", error ? error : str_printf("%s", strerror(-r)));
+		return r;
+	}
+	bpffs_unmount(p);
+	r = cgroup_remove(p->cgroup_root, CGROUP_WAIT_MS);
+	if (r < 0) {
+		fault_set(fault, p->cgroup_root, "see which processes are in its cgroup.procs", "stays: %s", strerror(-r));
+		return r;
+	}
+	netns_dir_release(p->netns_dir);
+	r = dir_remove(p->run_dir);
+	if (r < 0)
+		fault_set(fault, p->run_dir, NULL, "stays: %s", strerror(-r));
+	return r;
+}
