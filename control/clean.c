@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Removing whatever an instance left behind, from what stands in the file systems alone. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -34,13 +35,27 @@ static int lock_wait(const struct paths *p, struct fault *fault)
 	return 0;
 }
 
+/* The kernel's own views (maps.debug, progs.debug) come with every bpffs and belong to nobody. */
+static bool bpffs_is_unused(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+	bool unused = d != NULL;
+
+	while (d && (e = readdir(d)))
+		unused = unused && (e->d_name[0] == '.' || str_ends(str_from(e->d_name), STR(".debug")));
+	if (d)
+		closedir(d);
+	return unused;
+}
+
 /* The bpffs that we mounted goes when nobody else keeps anything in it. */
 static void bpffs_unmount(const struct paths *p)
 {
 	char *copy = access(p->mounted_file, F_OK) == 0 ? str_dup(str_from(p->bpffs)) : NULL;
 	char *parent = copy ? dirname(copy) : NULL;
 
-	if (parent && dir_is_empty(parent))
+	if (parent && bpffs_is_unused(parent))
 		umount2(parent, 0);
 	free(copy);
 }
