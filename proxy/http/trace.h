@@ -59,7 +59,7 @@ struct trace_parent {
 /** trace_parent_parse() - strict, W3C Trace Context level 2: lower case, known length for version 00, no zero ids, not ff; -EINVAL */
 MUST_CHECK int trace_parent_parse(struct str value, struct trace_parent *ret);
 
-/** trace_state_is_valid() - at most 32 members, keys and values of the grammar, no key twice */
+/** trace_state_is_valid() - 1 to 32 members, keys and values of the grammar; a key twice is passed as it is (level 2, as its test suite wants) */
 bool trace_state_is_valid(struct str value);
 
 #endif
