@@ -41,7 +41,6 @@ struct worker {
 	size_t n_exchanges_free;
 	size_t n_handshakes_max, n_conns_max;
 	bool draining;
-	uint64_t drain_hard_ns;
 	void (*on_idle)(struct worker *w); /* draining and no connection left */
 	struct loop_task idle_task;
 	uint64_t wall_offset_ns; /* wall clock minus monotonic clock, renewed each second of use */

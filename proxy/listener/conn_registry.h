@@ -40,6 +40,7 @@ struct conn_ops {
 struct conn {
 	struct list link; /* in conn_registry.conns, oldest first */
 	const struct conn_ops *ops;
+	void *owner; /* of the stage that serves it; private to it */
 	uint64_t id;
 	uint64_t opened_ns;	 /* monotonic */
 	uint64_t opened_wall_ns; /* since 1970 */

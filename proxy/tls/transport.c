@@ -382,6 +382,17 @@ int transport_unread(struct transport *t, const char *p, size_t n)
 	return 0;
 }
 
+int transport_peek_more(struct transport *t, size_t *ret_n)
+{
+	size_t n = 0;
+	int r = transport_socket_recv(t, t->shared->plain, TRANSPORT_READ_BYTES, &n);
+
+	if (r == 0)
+		r = buf_append(&t->in, t->shared->plain, n);
+	*ret_n = n;
+	return r;
+}
+
 void transport_poke(struct transport *t)
 {
 	loop_task_defer(t->shared->loop, &t->again, on_again);

@@ -127,6 +127,13 @@ MUST_CHECK int transport_read(struct transport *t, char *dst, size_t cap, size_t
 /** transport_unread() - put back bytes in front of all that is yet to be read (plain or before TLS starts); -ENOMEM */
 MUST_CHECK int transport_unread(struct transport *t, const char *p, size_t n);
 
+/**
+ * transport_peek_more() - read from the socket behind the bytes put back, and leave all of them in t->in (before TLS starts)
+ *
+ * Return: as transport_read(), and -ENOBUFS, -ENOMEM.
+ */
+MUST_CHECK int transport_peek_more(struct transport *t, size_t *ret_n);
+
 /** transport_send() - send @n bytes behind what stands in t->out; keeps what the socket does not take. Negative errno: broken */
 MUST_CHECK int transport_send(struct transport *t, const char *p, size_t n);
 /** transport_flush() - send what the owner appended to t->out. Negative errno: broken (write_failed says so too) */

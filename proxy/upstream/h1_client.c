@@ -16,7 +16,7 @@ enum client_state {
 	CLIENT_DONE,
 };
 
-static struct h1_client *client_of(struct http_stream *s)
+static struct h1_client *client_of(struct message_stream *s)
 {
 	return container_of(s, struct h1_client, stream);
 }
@@ -36,7 +36,7 @@ static void client_free(struct h1_client *c)
 
 static void client_reset(struct h1_client *c, enum trm_reason reason, uint16_t status)
 {
-	struct http_sink *k = c->stream.sink;
+	struct message_sink *k = c->stream.sink;
 
 	c->keep_alive = false;
 	c->state = CLIENT_DONE;
@@ -50,7 +50,7 @@ static void client_reset(struct h1_client *c, enum trm_reason reason, uint16_t s
 
 static void head_take(struct h1_client *c)
 {
-	struct http_sink *k = c->stream.sink;
+	struct message_sink *k = c->stream.sink;
 
 	if (c->head->status >= 200 || c->head->status == 101) {
 		h1_body_init(&c->body, NULL, c->pool, c->head, true);
@@ -70,7 +70,7 @@ static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 	c->answered = c->answered || input.n > 0;
 	while (c->stream.sink && c->state != CLIENT_DONE) {
 		struct str rest = { input.p + at, input.n - at };
-		struct http_sink *k = c->stream.sink;
+		struct message_sink *k = c->stream.sink;
 		int r;
 
 		if (c->state == CLIENT_HEAD) {
@@ -108,7 +108,7 @@ static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 
 static void client_eof(struct h1_client *c)
 {
-	struct http_sink *k = c->stream.sink;
+	struct message_sink *k = c->stream.sink;
 
 	if (c->state == CLIENT_BODY && h1_body_eof(&c->body) == H1_E_END) {
 		c->keep_alive = false;
@@ -167,7 +167,7 @@ static bool client_read(struct h1_client *c)
 static void client_pump(struct h1_client *c)
 {
 	int left = READS_PER_TURN;
-	struct http_sink *k;
+	struct message_sink *k;
 
 	while (c->stream.sink && c->state != CLIENT_DONE && c->stream.sink->ops->may_read(c->stream.sink) &&
 	       transport_may_read(&c->t)) {
@@ -191,7 +191,7 @@ static void client_opened(struct h1_client *c)
 
 static void client_step(struct h1_client *c)
 {
-	struct http_sink *k;
+	struct message_sink *k;
 	uint16_t status;
 	size_t n;
 	char byte;
@@ -254,9 +254,9 @@ static void on_due(struct deadline *d)
 		client_reset(c, TRM_REASON_HANDSHAKE_TIMEOUT, 504);
 }
 
-/* Going out: struct http_stream_ops */
+/* Going out: struct message_stream_ops */
 
-static int client_send_head(struct http_stream *s, const struct http_head *head, const struct http_send *how)
+static int client_send_head(struct message_stream *s, const struct http_head *head, const struct message_send *how)
 {
 	struct h1_client *c = client_of(s);
 	struct h1_request_options opts = { .close = how && how->close };
@@ -265,7 +265,7 @@ static int client_send_head(struct http_stream *s, const struct http_head *head,
 	return h1_request_write(transport_out(&c->t), head, &opts, &c->out);
 }
 
-static int client_send_body(struct http_stream *s, struct str slice)
+static int client_send_body(struct message_stream *s, struct str slice)
 {
 	struct h1_client *c = client_of(s);
 	int r;
@@ -280,7 +280,7 @@ static int client_send_body(struct http_stream *s, struct str slice)
 	return r == 0 ? h1_body_close(&c->out, transport_out(&c->t)) : r;
 }
 
-static int client_send_end(struct http_stream *s, const struct http_field *trailers, size_t n_trailers)
+static int client_send_end(struct message_stream *s, const struct http_field *trailers, size_t n_trailers)
 {
 	struct h1_client *c = client_of(s);
 	int r = 0;
@@ -293,7 +293,7 @@ static int client_send_end(struct http_stream *s, const struct http_field *trail
 	return r > 0 ? -EPROTO : r;
 }
 
-static int client_flush(struct http_stream *s)
+static int client_flush(struct message_stream *s)
 {
 	struct h1_client *c = client_of(s);
 
@@ -303,7 +303,7 @@ static int client_flush(struct http_stream *s)
 	return 0;
 }
 
-static bool client_is_blocked(const struct http_stream *s)
+static bool client_is_blocked(const struct message_stream *s)
 {
 	struct h1_client *c = container_of(s, struct h1_client, stream);
 
@@ -314,7 +314,7 @@ static bool client_is_blocked(const struct http_stream *s)
 	return c->blocked;
 }
 
-static void client_read_resume(struct http_stream *s)
+static void client_read_resume(struct message_stream *s)
 {
 	struct h1_client *c = client_of(s);
 
@@ -322,13 +322,13 @@ static void client_read_resume(struct http_stream *s)
 		transport_poke(&c->t);
 }
 
-static void client_tunnel(struct http_stream *s)
+static void client_tunnel(struct message_stream *s)
 {
 	client_of(s)->out = (struct h1_body_out){ .kind = HTTP_BODY_TUNNEL };
 	client_of(s)->keep_alive = false;
 }
 
-static void client_release(struct http_stream *s, bool whole)
+static void client_release(struct message_stream *s, bool whole)
 {
 	struct h1_client *c = client_of(s);
 
@@ -347,7 +347,7 @@ static void client_release(struct http_stream *s, bool whole)
 		transport_poke(&c->t);
 }
 
-static const struct http_stream_ops client_ops = {
+static const struct message_stream_ops client_ops = {
 	.send_head = client_send_head,
 	.send_body = client_send_body,
 	.send_end = client_send_end,
@@ -409,7 +409,7 @@ int h1_client_open(struct worker *w, const struct target *target, bool fresh, st
 	return 0;
 }
 
-void h1_client_begin(struct h1_client *c, struct http_sink *sink, struct pool *pool, struct http_head *response)
+void h1_client_begin(struct h1_client *c, struct message_sink *sink, struct pool *pool, struct http_head *response)
 {
 	c->stream.sink = sink;
 	c->pool = pool;

@@ -10,13 +10,13 @@
 
 #include "base/pool.h"
 #include "proxy/http/h1.h"
-#include "proxy/http/http_stream.h"
+#include "proxy/upstream/message_stream.h"
 #include "proxy/upstream/deadline.h"
 #include "proxy/upstream/pool.h"
 #include "proxy/worker.h"
 
 struct h1_client {
-	struct http_stream stream;
+	struct message_stream stream;
 	struct pool_link link;
 	struct worker *w;
 	struct transport t;
@@ -46,7 +46,7 @@ MUST_CHECK int h1_client_open(struct worker *w, const struct target *target, boo
 			      enum trm_reason *ret_reason);
 
 /** h1_client_begin() - start a message pair; @sink, @pool and @response (with its fields) live until release() */
-void h1_client_begin(struct h1_client *c, struct http_sink *sink, struct pool *pool, struct http_head *response);
+void h1_client_begin(struct h1_client *c, struct message_sink *sink, struct pool *pool, struct http_head *response);
 
 /** h1_client_is_unseen() - has the peer's kernel acknowledged no byte of this request? */
 bool h1_client_is_unseen(const struct h1_client *c);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Downstream connection: from accept() to what it turns out to be
+ *
+ * Accepted, it has an entry in the registry and a transport. A stage owns its transport's callback: outbound.c or
+ * inbound.c until the protocol is known, then h1_server.c or tcp_relay.c.
+ */
+#ifndef TRAMMEL_PROXY_DOWNSTREAM_H
+#define TRAMMEL_PROXY_DOWNSTREAM_H
+
+#include "proxy/listener/conn_registry.h"
+#include "proxy/route/target.h"
+#include "proxy/tls/transport.h"
+#include "proxy/upstream/deadline.h"
+#include "proxy/worker.h"
+
+struct downstream {
+	struct conn conn;
+	struct worker *w;
+	struct transport t;
+	struct deadline deadline;
+	struct worker_wait snapshot_wait;
+	struct subscriber_wait dest_wait;
+	uint8_t mtls;	  /* enum mtls_mode: inbound */
+	uint8_t protocol; /* enum app_protocol */
+	bool first_byte;  /* one has come: the detection time-out runs */
+};
+
+/** downstream_new() - takes @fd in any case; in the registry on success */
+MUST_CHECK int downstream_new(struct worker *w, int fd, enum observe_direction direction, const struct addr *client,
+			      const struct addr *orig_dst, void (*on_event)(struct transport *t), struct downstream **ret);
+
+/** downstream_free() - closes what is open and leaves the registry; @d as allocated by downstream_new() */
+void downstream_free(struct downstream *d);
+
+/** downstream_refuse() - reset, count and log a connection that became nothing */
+void downstream_refuse(struct downstream *d, enum trm_reason reason);
+
+/* What it becomes. Both take over @d; @d->t may have bytes put back. */
+void h1_server_start(struct downstream *d);
+void tcp_relay_start(struct downstream *d, const struct target *target, struct snapshot *snap);
+
+/** tcp_relay_start_dest() - as tcp_relay_start() to an endpoint of @dest, another one where connecting fails */
+void tcp_relay_start_dest(struct downstream *d, struct snapshot *snap);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inbound: who calls the app, and may it
+ *
+ *   1. a proxy port dialled directly is refused
+ *   2. a snapshot: held for it, bounded
+ *   3. first bytes: TLS with a mesh protocol is terminated and its caller proven; anything else is for the port's mode
+ *      to decide: STRICT resets it, PERMISSIVE and DISABLE pass it on
+ *   4. the protocol of the port, or of its first bytes
+ */
+#include <errno.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/listener/listener.h"
+#include "proxy/listener/sniff.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/upstream/connect.h"
+#include "trammel/abi.h"
+
+#define SNAPSHOT_WAIT_MS 5000
+#define SILENCE_MS	 100  /* PERMISSIVE: the caller may wait for the server to speak first */
+#define DETECT_MS	 5000 /* from the first byte to an answer */
+
+static void pass_on(struct downstream *d, bool is_http)
+{
+	struct target target;
+
+	if (is_http) {
+		h1_server_start(d);
+		return;
+	}
+	target_inbound(&d->conn.orig_dst, &d->conn.client, &target);
+	tcp_relay_start(d, &target, d->w->snapshot);
+}
+
+/* Decided: it is not the mesh's TLS. */
+static void plaintext_take(struct downstream *d, struct str first, bool is_tls)
+{
+	if (d->mtls == MTLS_STRICT) {
+		downstream_refuse(d, TRM_REASON_PLAINTEXT_REFUSED);
+		return;
+	}
+	if (is_tls)
+		d->conn.protocol = "tls";
+	pass_on(d, !is_tls && (d->protocol == APP_HTTP1 || d->protocol == APP_UNDECLARED) &&
+			   sniff_bytes(first) == SNIFF_HTTP1);
+}
+
+static void on_event_handshake(struct transport *t)
+{
+	struct downstream *d = container_of(t, struct downstream, t);
+
+	if (t->state == TRANSPORT_FAILED) {
+		downstream_refuse(d, t->reason);
+		return;
+	}
+	if (t->state != TRANSPORT_OPEN)
+		return;
+	d->conn.mtls = true;
+	d->conn.peer_spiffe_id = t->peer->spiffe_id;
+	d->conn.tls_version = "TLSv1.3";
+	pass_on(d, t->alpn == TLS_ALPN_ISTIO_HTTP1 || (t->alpn == TLS_ALPN_ISTIO && d->protocol == APP_HTTP1));
+}
+
+static void on_handshake_due(struct deadline *dl)
+{
+	downstream_refuse(container_of(dl, struct downstream, deadline), TRM_REASON_HANDSHAKE_TIMEOUT);
+}
+
+static void handshake_start(struct downstream *d)
+{
+	struct worker *w = d->w;
+
+	if (!tls_identity_is_valid(w->identity, worker_wall_ns(w) / NS_PER_S)) {
+		downstream_refuse(d, TRM_REASON_NO_CERTIFICATE);
+		return;
+	}
+	if (w->shared.n_handshakes >= w->n_handshakes_max) {
+		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
+		return;
+	}
+	if (transport_start_server(&d->t, w->identity) < 0) {
+		downstream_refuse(d, TRM_REASON_NO_MEMORY);
+		return;
+	}
+	d->conn.state = CONN_HANDSHAKE;
+	d->t.on_event = on_event_handshake;
+	deadline_done(&d->deadline);
+	deadline_init(&d->deadline, w->loop, on_handshake_due);
+	deadline_set(&d->deadline, HANDSHAKE_TIMEOUT_MS);
+}
+
+/* Looks at all first bytes so far; they are put back. true: decided. */
+static bool first_bytes_take(struct downstream *d, struct str first, bool at_end)
+{
+	struct client_hello hello;
+	int r = client_hello_parse(first, &hello);
+
+	if (d->mtls == MTLS_DISABLE && r != CLIENT_HELLO_E_NOT_TLS)
+		r = r == CLIENT_HELLO_E_MORE && !at_end ? r : CLIENT_HELLO_E_BAD; /* the app's own TLS */
+	switch (r) {
+	case 0:
+		if (hello.has_mesh_alpn)
+			handshake_start(d);
+		else
+			plaintext_take(d, first, true);
+		return true;
+	case CLIENT_HELLO_E_MORE:
+		if (!at_end)
+			return false;
+		plaintext_take(d, first, false);
+		return true;
+	case CLIENT_HELLO_E_BAD:
+		plaintext_take(d, first, true);
+		return true;
+	default:
+		if (d->mtls != MTLS_STRICT && !at_end && sniff_bytes(first) == SNIFF_MORE && first.n < SNIFF_BYTES &&
+		    (d->protocol == APP_HTTP1 || d->protocol == APP_UNDECLARED))
+			return false;
+		plaintext_take(d, first, false);
+		return true;
+	}
+}
+
+/* A connection that says nothing: the server speaks first there. */
+static void on_silence_due(struct deadline *dl)
+{
+	struct downstream *d = container_of(dl, struct downstream, deadline);
+
+	/* Some bytes, but too few to tell: opaque where plaintext is allowed at all. */
+	if (d->mtls == MTLS_STRICT) {
+		downstream_refuse(d, TRM_REASON_PROTOCOL_TIMEOUT);
+		return;
+	}
+	pass_on(d, false);
+}
+
+static void on_event_detect(struct transport *t)
+{
+	struct downstream *d = container_of(t, struct downstream, t);
+	size_t kept = t->in.len, n = 0;
+	int r = 0;
+
+	/* Read behind what is kept: in place, so that a hello sent byte by byte costs no copies of all of it. */
+	if (kept >= CLIENT_HELLO_MAX_BYTES) {
+		first_bytes_take(d, buf_str(&t->in), true);
+		return;
+	}
+	r = transport_peek_more(t, &n);
+	if (r == TRANSPORT_E_AGAIN)
+		return;
+	if (r < 0) {
+		downstream_refuse(d, r == -ENOMEM || r == -ENOBUFS ? TRM_REASON_NO_MEMORY : TRM_REASON_DOWNSTREAM_RESET);
+		return;
+	}
+	if (r == TRANSPORT_E_END && t->in.len == 0) {
+		/* came and left without a word: a port probe */
+		downstream_free(d);
+		return;
+	}
+	if (!d->first_byte) {
+		d->first_byte = true;
+		deadline_set(&d->deadline, DETECT_MS);
+	}
+	if (!first_bytes_take(d, buf_str(&t->in), r == TRANSPORT_E_END) && transport_may_read(t) && t->readable)
+		transport_poke(t);
+}
+
+static void policy_take(struct downstream *d)
+{
+	struct inbound_port port = snapshot_inbound_port(d->w->snapshot, d->conn.orig_dst.port);
+
+	d->mtls = (uint8_t)port.mtls;
+	d->protocol = (uint8_t)port.protocol;
+	deadline_done(&d->deadline);
+	/* Server first and no mesh: nothing to wait for. */
+	if (port.mtls == MTLS_DISABLE && port.protocol != APP_HTTP1 && port.protocol != APP_UNDECLARED) {
+		pass_on(d, false);
+		return;
+	}
+	d->conn.state = CONN_DETECT;
+	d->t.on_event = on_event_detect;
+	deadline_init(&d->deadline, d->w->loop, on_silence_due);
+	deadline_set(&d->deadline, port.mtls == MTLS_STRICT ? DETECT_MS : SILENCE_MS);
+	if (transport_may_read(&d->t))
+		transport_poke(&d->t);
+}
+
+static void on_event_waiting(struct transport *t)
+{
+	if (t->broken)
+		downstream_refuse(container_of(t, struct downstream, t), TRM_REASON_DOWNSTREAM_RESET);
+}
+
+static void on_snapshot(struct worker_wait *wait)
+{
+	policy_take(container_of(wait, struct downstream, snapshot_wait));
+}
+
+static void on_snapshot_due(struct deadline *dl)
+{
+	downstream_refuse(container_of(dl, struct downstream, deadline), TRM_REASON_NO_SNAPSHOT);
+}
+
+/* The proxy's own ports, as seen from outside: never handed to the app, never looped. */
+static bool is_proxy_port(uint16_t port)
+{
+	return port == TRM_PORT_OUTBOUND || port == TRM_PORT_INBOUND || port == TRM_PORT_DNS;
+}
+
+void inbound_accepted(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst)
+{
+	struct addr dst = orig_dst ? *orig_dst : (struct addr){ 0 };
+	struct downstream *d;
+	int r;
+
+	r = downstream_new(w, fd, OBSERVE_INBOUND, client, &dst, on_event_waiting, &d);
+	if (r < 0) {
+		log_limited(LOG_ERROR, "connection dropped", "errno=%d", -r);
+		return;
+	}
+	deadline_init(&d->deadline, w->loop, on_snapshot_due);
+	if (!orig_dst) {
+		downstream_refuse(d, TRM_REASON_ORIG_DST_MISSING);
+		return;
+	}
+	if (w->conns.n_conns > w->n_conns_max) {
+		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
+		return;
+	}
+	if (is_proxy_port(dst.port)) {
+		downstream_refuse(d, TRM_REASON_PROXY_PORT);
+		return;
+	}
+	if (w->snapshot) {
+		policy_take(d);
+		return;
+	}
+	d->snapshot_wait.on_snapshot = on_snapshot;
+	list_push_back(&w->policy_waits, &d->snapshot_wait.link);
+	deadline_set(&d->deadline, SNAPSHOT_WAIT_MS);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* First bytes of a plaintext connection: see sniff.h. */
+#include "proxy/listener/sniff.h"
+
+#define METHOD_MAX 16
+
+enum sniff sniff_bytes(struct str input)
+{
+	size_t n = 0;
+
+	while (n < input.n && ((input.p[n] >= 'A' && input.p[n] <= 'Z') || input.p[n] == '-'))
+		n++;
+	if (n > METHOD_MAX)
+		return SNIFF_OTHER;
+	if (n == input.n)
+		return SNIFF_MORE;
+	if (n < 3 || input.p[n] != ' ')
+		return SNIFF_OTHER;
+	if (n == 3 && memcmp(input.p, "PRI", 3) == 0)
+		return SNIFF_OTHER;
+	if (n + 1 == input.n)
+		return SNIFF_MORE;
+	/* origin-form, asterisk-form, absolute-form or (CONNECT) a host */
+	return input.p[n + 1] > ' ' && input.p[n + 1] < 0x7f ? SNIFF_HTTP1 : SNIFF_OTHER;
+}

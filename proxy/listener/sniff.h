@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* First bytes of a plaintext connection: HTTP/1, or something else? Pure. */
+#ifndef TRAMMEL_PROXY_SNIFF_H
+#define TRAMMEL_PROXY_SNIFF_H
+
+#include "base/str.h"
+
+enum sniff {
+	SNIFF_MORE,  /* could still be either */
+	SNIFF_HTTP1, /* a method, a space, and the beginning of a target */
+	SNIFF_OTHER, /* also the HTTP/2 preface */
+};
+
+#define SNIFF_BYTES 24 /* decides at the latest here */
+
+enum sniff sniff_bytes(struct str input);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attempts of an exchange: see attempt.h. */
+#include "proxy/upstream/attempt.h"
+
+#include "proxy/upstream/connect.h"
+
+#define WANT_DEST_MS 2000
+
+static void attempt_next(struct exchange *x);
+
+/* Sends the head, and what has come of the body, on a connection that is open or will be. */
+static int request_send(struct exchange *x)
+{
+	struct message_stream *up = &x->up->stream;
+	struct message_send how = { 0 };
+	int r = up->ops->send_head(up, &x->req, &how);
+
+	if (r == 0 && x->replay.len > 0)
+		r = up->ops->send_body(up, buf_str(&x->replay));
+	if (r == 0 && x->req_done)
+		r = up->ops->send_end(up, NULL, 0);
+	x->sent_ns = loop_now_ns(x->w->loop);
+	if (r == 0)
+		r = up->ops->flush(up);
+	return r;
+}
+
+static void attempt_start(struct exchange *x)
+{
+	enum trm_reason reason = TRM_REASON_NONE;
+	struct h1_client *c;
+
+	x->n_attempts++;
+	x->conn->endpoint = x->target.addr;
+	if (h1_client_open(x->w, &x->target, x->fresh_only, &c, &reason) < 0) {
+		attempt_failed(x, reason, reason_status(reason));
+		return;
+	}
+	x->up = c;
+	h1_client_begin(c, &x->up_sink, &x->pool, &x->resp);
+	if (request_send(x) < 0) {
+		exchange_reply(x, 400, TRM_REASON_HTTP_SYNTAX);
+		return;
+	}
+	if (!x->req_done)
+		x->down->ops->read_resume(x->down);
+}
+
+static void attempt_next(struct exchange *x)
+{
+	enum trm_reason reason;
+	struct dest dest;
+
+	if (x->conn->direction == OBSERVE_INBOUND) {
+		target_inbound(&x->conn->orig_dst, &x->conn->client, &x->target);
+		attempt_start(x);
+		return;
+	}
+	if (!snapshot_dest_find(x->snap, &x->conn->orig_dst, &dest)) {
+		exchange_reply(x, 503, TRM_REASON_AGENT_UNREACHABLE);
+		return;
+	}
+	reason = target_outbound(x->snap, &dest, &x->w->balance, &x->avoid, &x->target);
+	if (reason != TRM_REASON_NONE) {
+		/* After failed attempts their reason says more than "none left". */
+		if (x->n_attempts > 0 && x->reason != TRM_REASON_NONE)
+			reason = x->reason;
+		exchange_reply(x, reason_status(reason), reason);
+		return;
+	}
+	attempt_start(x);
+}
+
+static void on_answer(struct subscriber_wait *wait, bool answered)
+{
+	struct exchange *x = container_of(wait, struct exchange, wait);
+
+	if (!answered) {
+		exchange_reply(x, 503, TRM_REASON_AGENT_UNREACHABLE);
+		return;
+	}
+	snapshot_unref(x->snap);
+	x->snap = snapshot_ref(x->w->snapshot);
+	attempt_next(x);
+}
+
+void attempt_route(struct exchange *x)
+{
+	struct dest dest;
+
+	if (!x->snap) {
+		exchange_reply(x, 503, TRM_REASON_NO_SNAPSHOT);
+		return;
+	}
+	if (x->conn->direction == OBSERVE_OUTBOUND && !snapshot_dest_find(x->snap, &x->conn->orig_dst, &dest)) {
+		subscriber_want_dest(x->w->subscriber, &x->conn->orig_dst, WANT_DEST_MS, &x->wait);
+		return;
+	}
+	attempt_next(x);
+}
+
+void attempt_opened(struct exchange *x)
+{
+	/* A fresh connection that stands is not retried: the body need not be kept. */
+	if (x->up && x->up->opened && !x->up->reused)
+		buf_release(&x->replay);
+}
+
+bool attempt_keeps_body(const struct exchange *x)
+{
+	return !x->replay_lost && !x->resp_begun && (!x->up || x->up->reused || !x->up->opened);
+}
+
+/* RFC 9110 section 9.2.2 */
+static bool is_idempotent(struct str method)
+{
+	return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) || str_eq(method, STR("PUT")) ||
+	       str_eq(method, STR("DELETE")) || str_eq(method, STR("OPTIONS")) || str_eq(method, STR("TRACE"));
+}
+
+/* May the request be sent again after the connection @c was lost? */
+static bool is_repeatable(const struct exchange *x, const struct h1_client *c)
+{
+	if (x->replay_lost || x->n_attempts >= EXCHANGE_ATTEMPTS)
+		return false;
+	if (!c || !c->opened)
+		return !c || !c->reused; /* never connected: nothing was sent */
+	return c->reused && !c->answered && (is_idempotent(x->req.method) || h1_client_is_unseen(c));
+}
+
+void attempt_failed(struct exchange *x, enum trm_reason reason, uint16_t status)
+{
+	struct h1_client *c = TAKE_PTR(x->up);
+	bool again = is_repeatable(x, c), was_stale = c && c->opened;
+
+	if (c)
+		c->stream.ops->release(&c->stream, false);
+	x->reason = reason;
+	if (!again) {
+		exchange_reply(x, status, reason);
+		return;
+	}
+	if (was_stale) {
+		/* The same endpoint, on a connection that cannot have ended while it was idle. */
+		x->fresh_only = true;
+		x->reason = TRM_REASON_NONE;
+		attempt_start(x);
+		return;
+	}
+	if (x->conn->direction == OBSERVE_INBOUND) {
+		exchange_reply(x, status, reason); /* there is one app */
+		return;
+	}
+	if (x->avoid.n < BALANCE_AVOID_MAX)
+		x->avoid.addrs[x->avoid.n++] = x->target.addr;
+	attempt_next(x);
+}
