@@ -4,7 +4,8 @@
  *
  * Serves trammel.v1.Publish (include/trammel/publish.proto). Who is asking is told by the peer's cgroup (SO_PEERCRED pid ->
  * /proc/PID/cgroup -> workload), never by what it says. A slice is the closure of the proxy's subscriptions; a new
- * snapshot is cut again for every proxy and only resources whose content hash changed are sent.
+ * snapshot is cut again for every proxy and only resources whose content hash changed are sent. A proxy whom a new snapshot does
+ * not concern gets no message: its acked generation stays, its generation in force moves.
  */
 #ifndef TRAMMEL_CONTROL_PUBLISH_H
 #define TRAMMEL_CONTROL_PUBLISH_H
@@ -39,6 +40,7 @@ void publish_set_snapshot(struct publish *p, struct mesh_snapshot *s);
 struct publish_proxy {
 	uint32_t workload_id, pid;
 	uint64_t sent_generation, acked_generation, acks, nacks, messages_sent;
+	uint64_t in_force_generation; /* newest one whose slice the proxy has acknowledged, with or without a message */
 	uint32_t subscriptions;
 	uint64_t connected_since_ns;
 	const char *last_error; /* "" */
