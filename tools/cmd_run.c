@@ -80,7 +80,8 @@ static int detached_show(json_t *workload, pid_t pid)
 static int command_start(struct invocation *inv, json_t *workload, const char *namespace, const char *name, bool detach)
 {
 	const char *env[OPTIONS_MAX + 1];
-	struct pod_command command = { .argv = inv->rest, .env = env, .detach = detach };
+	_cleanup_(freep) char *log = str_printf("%s/log/%s_%s.app.log", run_dir(), namespace, name);
+	struct pod_command command = { .argv = inv->rest, .env = env, .detach = detach, .log = log ? log : "/dev/null" };
 	struct fault fault = { 0 };
 	json_t *answer;
 	int n = 0, r;
@@ -153,7 +154,7 @@ static const struct option_spec options[] = {
 	{ "--service-account", "SA", "service account, the last part of its identity; else default", false },
 	{ "--label", "KEY=VALUE", "label, for service selectors", true },
 	{ "--env", "K=V", "environment variable for the command", true },
-	{ "--detach", NULL, "do not wait: print {name, namespace, pid, netns, cgroup, addresses} as JSON", false },
+	{ "--detach", NULL, "do not wait: print {name, namespace, pid, netns, cgroup, addresses} as JSON; output goes to RUN_DIR/log/NS_NAME.app.log", false },
 	{ NULL, NULL, NULL, false },
 };
 

@@ -51,19 +51,29 @@ static void mounts_enter(const char *etc_dir, int report_fd)
 		(void)mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL);
 }
 
-static void __attribute__((noreturn)) child_run(const struct pod_command *c, int netns_fd, const char *etc_dir, int report_fd)
+/* Away from the caller's terminal and pipes: whoever reads them sees their end when `trammel run --detach` ends. */
+static void detach(const char *log, int report_fd)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+	if (null_fd < 0 || log_fd < 0)
+		child_fail(report_fd, log);
+	setsid();
+	if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(log_fd, STDOUT_FILENO) < 0 || dup2(log_fd, STDERR_FILENO) < 0)
+		child_fail(report_fd, log);
+}
+
+static void __attribute__((noreturn)) child_run(const struct pod_command *c, int netns_fd, const char *etc_dir, const char *hostname, int report_fd)
 {
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
 		child_fail(report_fd, "enter the network namespace");
+	if (unshare(CLONE_NEWUTS) < 0 || sethostname(hostname, strlen(hostname)) < 0)
+		child_fail(report_fd, "set the host name");
+	if (c->detach)
+		detach(c->log, report_fd);
 	mounts_enter(etc_dir, report_fd);
 	spawn_reset_signals();
-	if (c->detach) {
-		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-		setsid();
-		if (fd >= 0)
-			dup2(fd, STDIN_FILENO);
-	}
 	for (const char **e = c->env; e && *e; e++)
 		putenv((char *)*e);
 	execvp(c->argv[0], c->argv);
@@ -91,12 +101,13 @@ int pod_start(const json_t *workload, const struct pod_command *command, pid_t *
 	const char *netns = json_string_value(json_object_get(workload, "netns"));
 	const char *cgroup = json_string_value(json_object_get(workload, "cgroup"));
 	const char *etc_dir = json_string_value(json_object_get(workload, "etc_dir"));
+	const char *name = json_string_value(json_object_get(workload, "name"));
 	_cleanup_(fd_closep) int netns_fd = -1, cgroup_fd = -1, report_r = -1, report_w = -1;
 	int pipe_fds[2], r;
 	pid_t pid;
 
-	if (!netns || !cgroup || !etc_dir) {
-		fault_set(fault, "agent", "are both of the same version?", "its answer lacks netns, cgroup or etc_dir");
+	if (!netns || !cgroup || !etc_dir || !name) {
+		fault_set(fault, "agent", "are both of the same version?", "its answer lacks name, netns, cgroup or etc_dir");
 		return -EPROTO;
 	}
 	netns_fd = open(netns, O_RDONLY | O_CLOEXEC);
@@ -116,7 +127,7 @@ int pod_start(const json_t *workload, const struct pod_command *command, pid_t *
 		return r;
 	}
 	if (pid == 0)
-		child_run(command, netns_fd, etc_dir, report_w);
+		child_run(command, netns_fd, etc_dir, name, report_w);
 	report_w = fd_close(report_w);
 	r = failure_read(report_r, pid, fault);
 	if (r == 0)

@@ -17,7 +17,8 @@
 struct pod_command {
 	char **argv;	  /* NULL-ended */
 	const char **env; /* "K=V", NULL-ended; added to ours; may be NULL */
-	bool detach;	  /* new session, stdin from /dev/null */
+	bool detach;	  /* new session, stdin from /dev/null, output to @log */
+	const char *log;  /* file for the output of a detached command */
 };
 
 /**
