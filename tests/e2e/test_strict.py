@@ -68,7 +68,7 @@ def test_refusal_has_a_reason_in_list_log_and_metric(mesh, outsider):
     before = mesh.web.metric_sum("trammel_refused_total", reason="plaintext_refused")
     outsider.ask(mesh.web.ip, 8080, GET)
     eventually(lambda: "plaintext_refused" in mesh.web.refusals(), 5)
-    row = [r for r in mesh.web.conns()["refused"] if r["reason"] == "plaintext_refused"][0]
+    row = [r for r in mesh.web.refused() if r["reason"] == "plaintext_refused"][0]
     assert str(outsider.addresses[0]) in str(row)
     eventually(lambda: mesh.web.metric_sum("trammel_refused_total", reason="plaintext_refused") > before, 5)
     assert "plaintext_refused" in mesh.logs(1 << 20)

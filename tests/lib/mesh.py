@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -118,19 +119,25 @@ class Mesh:
     def wait_endpoints(self, service, count, namespace="default", timeout=10):
         """Until a service has that many ready endpoints on each of its ports."""
         def probe():
-            rows = [e for e in self.json("endpoint", "list")["endpoints"]
-                    if e["service"] in (service, f"{namespace}/{service}") and e.get("namespace", namespace) == namespace]
             ready = {}
-            for e in rows:
-                port = e.get("service_port", e.get("port"))
-                ready[port] = ready.get(port, 0) + bool(e["ready"])
-            return ready and all(n == count for n in ready.values())
+            for e in self.json("endpoint", "list")["endpoints"]:
+                if (e["namespace"], e["service"]) == (namespace, service):
+                    ready.setdefault(e["port"], set()).update({e["workload"] or e["address"]} if e["ready"] else ())
+            return ready and all(len(names) == count for names in ready.values())
         eventually(probe, timeout, what=f"{count} ready endpoints of {service}")
 
     # What the agent is
 
     def agent_pid(self):
-        return self.json("status")["pid"]
+        return self.ask("status")["pid"]
+
+    def ask(self, op, socket_name="agent.sock", **fields):
+        """One request of the admin protocol (include/trammel/admin.h)."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(os.path.join(self.run_dir, socket_name))
+            s.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
+            return json.loads(b"".join(iter(lambda: s.recv(65536), b"")))
 
     def netns(self):
         """Path of the namespace that holds the bridge."""
@@ -281,11 +288,15 @@ class Workload:
         return (self.get() or {}).get("proxy_pid") or 0
 
     def conns(self):
-        """`trammel conn list` of its proxy: open connections and recent refusals."""
-        return self.mesh.json("conn", "list", self.key)
+        """Its open connections in `trammel conn list`."""
+        return [c for c in self.mesh.json("conn", "list")["conns"] if c.get("workload") == self.key]
+
+    def refused(self):
+        """Its recent refusals in `trammel conn list`, by proxy and kernel."""
+        return [r for r in self.mesh.json("conn", "list")["refused"] if r.get("workload") in (self.key, None)]
 
     def refusals(self):
-        return [r["reason"] for r in self.conns()["refused"]]
+        return [r["reason"] for r in self.refused()]
 
     def metrics(self):
         """Its proxy's metrics, scraped from inside: {"name{labels}": value}"""

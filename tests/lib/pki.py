@@ -21,16 +21,15 @@ class Authority:
                  "keyUsage=critical,keyCertSign,cRLSign")
         return cls(crt, key)
 
-    def leaf(self, folder, uris, name="leaf", days=1, usage="serverAuth,clientAuth", ca=False, start=None, end=None):
-        """(crt, key) paths of a leaf with these URI SANs."""
+    def leaf(self, folder, uris, name="leaf", days=1, usage="serverAuth,clientAuth", ca=False, dns=()):
+        """(crt, key) paths of a leaf with these URI SANs (and DNS names)."""
         os.makedirs(folder, exist_ok=True)
         crt, key, csr, ext = (os.path.join(folder, name + s) for s in (".crt", ".key", ".csr", ".ext"))
-        san = ",".join("URI:" + u for u in uris)
+        san = ",".join(["URI:" + u for u in uris] + ["DNS:" + d for d in dns])
         with open(ext, "w") as f:
             f.write(f"basicConstraints=critical,CA:{'TRUE' if ca else 'FALSE'}\nkeyUsage=critical,digitalSignature\n"
                     f"extendedKeyUsage={usage}\n" + (f"subjectAltName=critical,{san}\n" if san else ""))
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/", "-keyout", key, "-out", csr)
-        when = ["-days", days]
         _openssl("x509", "-req", "-in", csr, "-CA", self.crt, "-CAkey", self.key, "-CAcreateserial", "-CAserial",
-                 os.path.join(folder, name + ".srl"), *when, "-extfile", ext, "-out", crt)
+                 os.path.join(folder, name + ".srl"), "-days", days, "-extfile", ext, "-out", crt)
         return crt, key
