@@ -284,14 +284,14 @@ static void linger_read(struct h1_server *s)
 		if (r == 0)
 			s->lingered_bytes += (uint32_t)n;
 		if ((r != 0 && t->end_sent) || r < 0 || s->lingered_bytes > LINGER_MAX_BYTES) {
-			server_free(s);
+			s->dead = true; /* on_event() frees it */
 			return;
 		}
 		if (r == TRANSPORT_E_END)
 			return; /* the rest is to be sent yet */
 	}
 	if (t->broken || t->write_failed)
-		server_free(s);
+		s->dead = true; /* on_event() frees it */
 	else if (t->readable)
 		transport_poke(t);
 }

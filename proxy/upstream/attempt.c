@@ -93,6 +93,7 @@ void attempt_route(struct exchange *x)
 		return;
 	}
 	if (x->conn->direction == OBSERVE_OUTBOUND && !snapshot_dest_find(x->snap, &x->conn->orig_dst, &dest)) {
+		x->wait.on_answer = on_answer;
 		subscriber_want_dest(x->w->subscriber, &x->conn->orig_dst, WANT_DEST_MS, &x->wait);
 		return;
 	}
