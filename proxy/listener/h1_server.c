@@ -319,7 +319,7 @@ static void server_step(struct h1_server *s)
 		server_gone(s, TRM_REASON_DOWNSTREAM_RESET);
 		return;
 	}
-	if (s->blocked && transport_pending(t) == 0) {
+	if (s->blocked && !transport_is_full(t)) {
 		s->blocked = false;
 		k = s->stream.sink;
 		if (k)
@@ -411,8 +411,7 @@ static bool server_is_blocked(const struct message_stream *st)
 {
 	struct h1_server *s = container_of(st, struct h1_server, stream);
 
-	if (transport_pending(&s->d->t) > 0)
-		s->blocked = true;
+	s->blocked = transport_is_full(&s->d->t);
 	return s->blocked;
 }
 

@@ -13,6 +13,7 @@
 #include "trammel/abi.h"
 
 #define OUT_SPARE_BYTES	   (40 * 1024)
+#define OUT_FLUSH_BYTES	   (32 * 1024)
 #define IN_PLAIN_MAX	   (128 * 1024)
 #define KEEPALIVE_IDLE_S   60
 #define KEEPALIVE_EACH_S   10
@@ -130,10 +131,13 @@ int transport_socket_send(struct transport *t, const char *p, size_t n, size_t *
 	if (done >= 0) {
 		*ret_n = (size_t)done;
 		t->sent_bytes += (uint64_t)done;
+		t->stuck = (size_t)done < n;
 		return 0;
 	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK)
+	if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		t->stuck = true;
 		return 0;
+	}
 	t->write_failed = true;
 	return -errno;
 }
@@ -483,6 +487,17 @@ int transport_send(struct transport *t, const char *p, size_t n)
 		return r;
 	}
 	return done < n ? buf_append(&t->out, p + done, n - done) : 0;
+}
+
+bool transport_is_full(struct transport *t)
+{
+	if (t->write_failed)
+		return false;
+	if (t->state != TRANSPORT_OPEN)
+		return true;
+	if (!t->stuck && t->out.len >= OUT_FLUSH_BYTES)
+		(void)!transport_flush(t); /* a failure shows as write_failed */
+	return t->stuck;
 }
 
 size_t transport_unacked(const struct transport *t)

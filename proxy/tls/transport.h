@@ -79,6 +79,7 @@ struct transport {
 	bool hangup;   /* the socket reported an end: short reads do not mean empty */
 	bool broken;   /* both directions are gone: reset, or the peer is dead */
 	bool end_read; /* TRANSPORT_E_END was answered, or the socket ended */
+	bool stuck; /* the socket took less than it was given: EPOLLOUT comes */
 	bool end_wanted, end_sent;
 	bool write_failed;
 	bool is_server;
@@ -146,6 +147,13 @@ static inline size_t transport_pending(const struct transport *t)
 {
 	return t->out.len + t->cipher.len;
 }
+
+/**
+ * transport_is_full() - has the socket stopped taking bytes? Sends what was gathered first, once it is much
+ *
+ * While true the owner gives nothing more; on_event comes when it may.
+ */
+bool transport_is_full(struct transport *t);
 
 /** transport_end() - end our direction in order once all is sent (close_notify, FIN) */
 void transport_end(struct transport *t);

@@ -217,7 +217,7 @@ static void client_step(struct h1_client *c)
 	}
 	if (!c->opened)
 		client_opened(c);
-	if (c->blocked && transport_pending(&c->t) == 0) {
+	if (c->blocked && !transport_is_full(&c->t)) {
 		c->blocked = false;
 		k = c->stream.sink;
 		if (k)
@@ -307,10 +307,7 @@ static bool client_is_blocked(const struct message_stream *s)
 {
 	struct h1_client *c = container_of(s, struct h1_client, stream);
 
-	if (c->t.write_failed)
-		return false;
-	if (c->t.state != TRANSPORT_OPEN || transport_pending(&c->t) > 0)
-		c->blocked = true;
+	c->blocked = transport_is_full(&c->t);
 	return c->blocked;
 }
 
