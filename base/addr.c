@@ -86,7 +86,7 @@ int addr_parse(struct str s, struct addr *ret)
 	ip.n = (size_t)at;
 	port = (struct str){ s.p + at + 1, s.n - (size_t)at - 1 };
 	if (ip.n >= 2 && ip.p[0] == '[') {
-		if (ip.p[ip.n - 1] != ']')
+		if (ip.p[ip.n - 1] != ']' || str_find_char((struct str){ ip.p + 1, ip.n - 2 }, ':') < 0)
 			return -EINVAL;
 		ip = (struct str){ ip.p + 1, ip.n - 2 };
 	} else if (str_find_char(ip, ':') >= 0) {

@@ -85,7 +85,7 @@ int buf_append_str(struct buf *b, struct str s)
 
 int buf_printf(struct buf *b, const char *fmt, ...)
 {
-	char small[256];
+	char small[256], *large = NULL;
 	va_list ap, again;
 	int n, r;
 
@@ -101,13 +101,13 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 		va_end(again);
 		return buf_append(b, small, (size_t)n);
 	}
-	/* vsnprintf() writes a NUL behind the text: room for it is reserved but not committed. */
-	r = buf_reserve(b, (size_t)n + 1);
-	if (r == 0) {
-		vsnprintf(b->mem + b->off + b->len, (size_t)n + 1, fmt, again);
-		b->len += (size_t)n;
-	}
+	/* Aside, as vsnprintf() writes a NUL behind the text, for which a full buffer may have no room. */
+	n = vasprintf(&large, fmt, again);
 	va_end(again);
+	if (n < 0)
+		return -ENOMEM;
+	r = buf_append(b, large, (size_t)n);
+	free(large);
 	return r;
 }
 

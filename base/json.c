@@ -160,7 +160,7 @@ void json_f64(struct json_writer *w, const char *key, double value)
 	if (!isfinite(value))
 		json_none(w, key);
 	else
-		put_number(w, key, t, snprintf(t, sizeof(t), "%.6g", value));
+		put_number(w, key, t, snprintf(t, sizeof(t), "%.15g", value));
 }
 
 void json_bool(struct json_writer *w, const char *key, bool value)

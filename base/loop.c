@@ -22,6 +22,7 @@
 #define SLOT_BITS   6
 #define SLOTS	    (1u << SLOT_BITS)
 #define EVENT_BATCH 64
+#define DELAY_MAX_MS (1ull << 42) /* 139 years: no sum below overflows */
 #define SIGNALS_MAX 64
 
 struct loop_signal {
@@ -168,9 +169,13 @@ static void wheel_insert(struct loop *l, struct loop_timer *t)
 	unsigned int level = diff ? (unsigned int)(63 - __builtin_clzll(diff)) / SLOT_BITS : 0;
 	unsigned int slot;
 
-	if (level >= LEVELS) { /* beyond 2 years: put at the far end, looked at again there */
+	if (level >= LEVELS) {
+		/* Over the border of the top level: its slots go round. More than a round ahead: looked at again at its end. */
+		uint64_t ahead;
+
 		level = LEVELS - 1;
-		slot = (unsigned int)((l->wheel_ms >> (SLOT_BITS * level)) + SLOTS - 1) % SLOTS;
+		ahead = (t->expires_ms >> (SLOT_BITS * level)) - (l->wheel_ms >> (SLOT_BITS * level));
+		slot = (unsigned int)((l->wheel_ms >> (SLOT_BITS * level)) + MIN(ahead, (uint64_t)SLOTS - 1)) % SLOTS;
 	} else {
 		slot = (unsigned int)(t->expires_ms >> (SLOT_BITS * level)) % SLOTS;
 	}
@@ -180,9 +185,12 @@ static void wheel_insert(struct loop *l, struct loop_timer *t)
 
 void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ms, void (*on_expire)(struct loop_timer *timer))
 {
-	uint64_t now_ms = l->now_ns / NS_PER_MS;
+	/* Not loop_now_ns(): a callback that worked for long, or set-up before the first turn, must not shorten the delay. */
+	uint64_t now_ms = clock_mono_ns() / NS_PER_MS;
 
 	loop_timer_cancel(t);
+	if (delay_ms > DELAY_MAX_MS)
+		delay_ms = DELAY_MAX_MS;
 	/* The current millisecond is partly over: one more makes "at least delay_ms" true. */
 	t->expires_ms = MAX(now_ms + delay_ms + 1, l->wheel_ms + 1);
 	t->on_expire = on_expire;
@@ -368,6 +376,7 @@ int loop_turn(struct loop *l, int timeout_ms)
 {
 	int n;
 
+	l->now_ns = clock_mono_ns(); /* what the last turn's callbacks took must not be slept again */
 	tasks_run(l);
 	wheel_advance(l, l->now_ns / NS_PER_MS);
 	if (l->stopped)

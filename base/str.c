@@ -17,12 +17,12 @@ bool str_eq_nocase(struct str a, struct str b)
 
 bool str_starts(struct str s, struct str prefix)
 {
-	return s.n >= prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0;
+	return s.n >= prefix.n && (!prefix.n || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 
 bool str_ends(struct str s, struct str suffix)
 {
-	return s.n >= suffix.n && memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0;
+	return s.n >= suffix.n && (!suffix.n || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
 ptrdiff_t str_find_char(struct str s, char c)

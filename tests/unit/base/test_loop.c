@@ -1,179 +1,336 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base: the loop's timers, tasks and sources; the hash table. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+/*
+ * Event loop: the wheel against plain comparison, on a clock of the test's own, and real turns. Includes the file under
+ * test to move its wheel.
+ */
+#include "tests/unit/base/unit.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include "base/clock.h"
-#include "base/hash.h"
-#include "base/loop.h"
+#include "base/loop.c"
 
-#define TIMERS 400
+/* ---- the wheel, driven by hand ---- */
 
-struct timed {
+struct alarm {
 	struct loop_timer timer;
-	uint64_t due_ns;
-	int fired;
+	uint64_t due_ms;
+	unsigned int fired;
+	uint64_t fired_ms;
 };
 
-static int fired_total, fired_early;
-static struct loop *loop;
+static uint64_t wheel_clock_ms;
 
-static void on_timer(struct loop_timer *t)
+static void on_alarm(struct loop_timer *timer)
 {
-	struct timed *x = container_of(t, struct timed, timer);
+	struct alarm *a = container_of(timer, struct alarm, timer);
 
-	x->fired++;
-	fired_total++;
-	fired_early += clock_mono_ns() < x->due_ns;
+	assert_false(loop_timer_is_armed(timer));
+	a->fired++;
+	a->fired_ms = timer->loop ? 0 : wheel_clock_ms;
 }
 
-/* Many delays, some cancelled, some set again: each fires once, none early, all in time. */
-static void timers(void **state)
+static void alarm_at(struct loop *l, struct alarm *a, uint64_t due_ms)
 {
-	static struct timed t[TIMERS];
-	unsigned int seed = 7;
-	int expected = 0;
+	*a = (struct alarm){ .due_ms = due_ms };
+	a->timer = (struct loop_timer){ .loop = l, .expires_ms = due_ms, .on_expire = on_alarm };
+	l->n_timers++;
+	wheel_insert(l, &a->timer);
+}
 
-	assert_int_equal(loop_new(&loop), 0);
-	for (int i = 0; i < TIMERS; i++) {
-		uint64_t delay = (uint64_t)(rand_r(&seed) % 300);
+static void wheel_to(struct loop *l, uint64_t now_ms)
+{
+	wheel_clock_ms = now_ms;
+	wheel_advance(l, now_ms);
+}
 
-		t[i].due_ns = clock_mono_ns() + delay * NS_PER_MS;
-		loop_timer_set(loop, &t[i].timer, delay, on_timer);
-		if (i % 5 == 0)
-			loop_timer_cancel(&t[i].timer);
-		else
-			expected++;
-		if (i % 7 == 0 && i % 5)
-			loop_timer_set(loop, &t[i].timer, delay + 10, on_timer);
+static struct loop *loop_at(uint64_t wheel_ms)
+{
+	struct loop *l;
+
+	assert_int_equal(loop_new(&l), 0);
+	l->wheel_ms = wheel_ms;
+	return l;
+}
+
+static uint64_t seed = 20261124;
+
+static uint64_t random_below(uint64_t n)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (seed >> 16) % n;
+}
+
+/* Every timer fires in the first advance that reaches it, wherever the wheel stands. */
+static void wheel_fires_in_time(void **state)
+{
+	static const uint64_t starts[] = { 0, 1, 63, 64, 4095, 4096, 262143, (1ull << 30) - 5, (1ull << 36) - 3, (1ull << 36) - 100000, 123456789 };
+	static const uint64_t reaches[] = { 10, 200, 10000, 1000000, 100000000, 1ull << 37 };
+	static struct alarm alarms[300];
+
+	for (size_t s = 0; s < ARRAY_SIZE(starts) * ARRAY_SIZE(reaches); s++) {
+		uint64_t start = starts[s % ARRAY_SIZE(starts)], reach = reaches[s / ARRAY_SIZE(starts)], now = start;
+		struct loop *l = loop_at(start);
+
+		for (size_t i = 0; i < ARRAY_SIZE(alarms); i++)
+			alarm_at(l, &alarms[i], start + 1 + random_below(reach));
+		for (size_t i = 0; i < ARRAY_SIZE(alarms); i += 7)
+			loop_timer_cancel(&alarms[i].timer);
+		while (now < start + reach) {
+			uint64_t before = now;
+
+			now += 1 + random_below(reach / 20 + 1);
+			wheel_to(l, now);
+			for (size_t i = 0; i < ARRAY_SIZE(alarms); i++) {
+				bool due = i % 7 && alarms[i].due_ms <= now;
+
+				if (alarms[i].fired != due)
+					fail_msg("start %llu reach %llu: timer for %llu fired %u times at %llu (turn before: %llu)",
+						 (unsigned long long)start, (unsigned long long)reach, (unsigned long long)alarms[i].due_ms,
+						 alarms[i].fired, (unsigned long long)now, (unsigned long long)before);
+			}
+		}
+		assert_int_equal(l->n_timers, 0);
+		loop_free(l);
 	}
-	for (uint64_t end = clock_mono_ns() + 2 * NS_PER_S; fired_total < expected && clock_mono_ns() < end;)
-		assert_int_equal(loop_turn(loop, 50), 0);
-	assert_int_equal(fired_total, expected);
-	assert_int_equal(fired_early, 0);
-	for (int i = 0; i < TIMERS; i++)
-		assert_int_equal(t[i].fired, i % 5 != 0);
-	loop_free(loop);
 }
 
-static struct timed other;
+/* The next look at the wheel is never later than the next expiry. */
+static void wheel_never_sleeps_too_long(void **state)
+{
+	for (int round = 0; round < 2000; round++) {
+		struct loop *l = loop_at(random_below(1ull << 38));
+		uint64_t due = UINT64_MAX, looks = 0;
+		struct alarm a[5];
 
-static void on_cancel_other(struct loop_timer *t)
+		for (size_t i = 0; i < ARRAY_SIZE(a); i++) {
+			alarm_at(l, &a[i], l->wheel_ms + 1 + random_below(1ull << random_below(40)));
+			due = MIN(due, a[i].due_ms);
+		}
+		while (wheel_next_ms(l) < due) {
+			uint64_t next = wheel_next_ms(l);
+
+			assert_true(next > l->wheel_ms);
+			wheel_to(l, next);
+			assert_true(++looks < 100);
+		}
+		assert_true(wheel_next_ms(l) == due);
+		loop_free(l);
+	}
+}
+
+static struct alarm other;
+
+static void on_cancel_other(struct loop_timer *timer)
 {
 	loop_timer_cancel(&other.timer);
-	loop_stop(loop);
+	on_alarm(timer);
 }
 
-/* A callback cancels a timer that is due in the same turn; a far one does not keep the loop awake. */
-static void timer_cancelled_in_callback(void **state)
+/* Both due in the same advance, the same slot; the first to fire takes the second out. */
+static void timer_cancelled_by_another(void **state)
 {
-	struct loop_timer first = { 0 }, far = { 0 };
+	struct loop *l = loop_at(1000);
+	struct alarm a;
 
-	assert_int_equal(loop_new(&loop), 0);
-	other = (struct timed){ 0 };
-	loop_timer_set(loop, &first, 5, on_cancel_other);
-	loop_timer_set(loop, &other.timer, 5, on_timer);
-	loop_timer_set(loop, &far, 40ull * 24 * 3600 * 1000, on_timer);
-	assert_int_equal(loop_run(loop), 0);
+	alarm_at(l, &a, 1010);
+	a.timer.on_expire = on_cancel_other;
+	alarm_at(l, &other, 1010);
+	wheel_to(l, 2000);
+	assert_int_equal(a.fired, 1);
 	assert_int_equal(other.fired, 0);
-	assert_false(loop_timer_is_armed(&other.timer));
-	assert_true(loop_timer_is_armed(&far));
-	loop_free(loop);
+	assert_int_equal(l->n_timers, 0);
+	loop_free(l);
 }
 
-static int task_runs;
+static unsigned int again_left;
 
-static void on_task(struct loop_task *task)
+static void on_again(struct loop_timer *timer)
 {
-	if (++task_runs < 3)
-		loop_task_defer(loop, task, on_task);
-	else
-		loop_stop(loop);
+	struct alarm *a = container_of(timer, struct alarm, timer);
+	struct loop *l = other.timer.loop;
+
+	a->fired++;
+	if (--again_left)
+		loop_timer_set(l, timer, 0, on_again);
 }
 
-static void tasks(void **state)
+/* A timer that arms itself with no delay fires once per advance: the loop cannot hang in it. */
+static void timer_rearmed_in_callback(void **state)
 {
-	struct loop_task a = { 0 }, cancelled = { 0 };
+	uint64_t now = clock_mono_ns() / NS_PER_MS;
+	struct loop *l = loop_at(now - 500);
+	struct alarm a;
 
-	assert_int_equal(loop_new(&loop), 0);
-	loop_task_defer(loop, &a, on_task);
-	loop_task_defer(loop, &a, on_task); /* once all the same */
-	loop_task_defer(loop, &cancelled, on_task);
-	loop_task_cancel(&cancelled);
-	assert_int_equal(loop_run(loop), 0);
-	assert_int_equal(task_runs, 3);
-	loop_free(loop);
+	alarm_at(l, &other, now + 100000);
+	alarm_at(l, &a, now - 400);
+	a.timer.on_expire = on_again;
+	again_left = 3;
+	wheel_to(l, now);
+	assert_int_equal(a.fired, 1);
+	assert_true(loop_timer_is_armed(&a.timer));
+	loop_timer_cancel(&a.timer);
+	loop_timer_cancel(&a.timer);
+	loop_timer_cancel(&other.timer);
+	loop_free(l);
 }
 
-static struct loop_io io[2];
-static int ready_runs;
+/* ---- real turns ---- */
 
-static void on_remove_other(struct loop_io *self, uint32_t revents)
+static void on_tick(struct loop_timer *timer)
 {
-	ready_runs++;
-	loop_io_remove(&io[self == &io[0]]);
+	struct alarm *a = container_of(timer, struct alarm, timer);
+
+	a->fired++;
+	a->fired_ms = clock_mono_ns() / NS_PER_MS;
 }
 
-/* Two sources ready in one batch: the first takes the second out, which then is not called. */
-static void source_removed_in_batch(void **state)
+/* What was done between loop_new() and the first turn, or in a callback, does not shorten a delay. */
+static void timer_waits_its_whole_delay(void **state)
 {
-	int a[2], b[2];
+	struct alarm a = { 0 };
+	struct loop *l;
+	uint64_t from;
 
-	assert_int_equal(loop_new(&loop), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
-	assert_int_equal(loop_io_add(loop, &io[0], a[0], EPOLLIN, on_remove_other), 0);
-	assert_int_equal(loop_io_add(loop, &io[1], b[0], EPOLLIN, on_remove_other), 0);
-	assert_int_equal(write(a[1], "x", 1), 1);
-	assert_int_equal(write(b[1], "x", 1), 1);
-	assert_int_equal(loop_turn(loop, 1000), 0);
-	assert_int_equal(ready_runs, 1);
-	loop_free(loop);
-	for (int i = 0; i < 2; i++)
-		close(a[i]), close(b[i]);
+	assert_int_equal(loop_new(&l), 0);
+	usleep(60000);
+	from = clock_mono_ns() / NS_PER_MS;
+	loop_timer_set(l, &a.timer, 40, on_tick);
+	while (!a.fired)
+		assert_int_equal(loop_turn(l, 1000), 0);
+	assert_in_range(a.fired_ms - from, 40, 1000);
+	loop_free(l);
 }
 
-struct item {
-	struct hash_node node;
-	int key;
+static void timer_of_centuries(void **state)
+{
+	struct alarm a = { 0 };
+	struct loop *l;
+
+	assert_int_equal(loop_new(&l), 0);
+	loop_timer_set(l, &a.timer, UINT64_MAX, on_tick);
+	assert_int_equal(loop_turn(l, 0), 0);
+	assert_int_equal(loop_turn(l, 5), 0);
+	assert_int_equal(a.fired, 0);
+	loop_timer_set(l, &a.timer, 1, on_tick); /* re-armed */
+	while (!a.fired)
+		assert_int_equal(loop_turn(l, 1000), 0);
+	assert_int_equal(a.fired, 1);
+	loop_free(l);
+}
+
+struct runs {
+	struct loop_task task;
+	struct loop *loop;
+	struct loop_task *cancel;
+	unsigned int n, again;
 };
 
-static bool item_eq(const struct hash_node *node, const void *key)
+static void on_run(struct loop_task *task)
 {
-	return container_of(node, struct item, node)->key == *(const int *)key;
+	struct runs *r = container_of(task, struct runs, task);
+
+	r->n++;
+	if (r->cancel)
+		loop_task_cancel(r->cancel);
+	if (r->again) {
+		r->again--;
+		loop_task_defer(r->loop, task, on_run);
+	}
 }
 
-static void hash_tables(void **state)
+static void tasks_run_once_per_turn(void **state)
 {
-	static struct item items[1000];
-	struct hash_table t;
-	size_t n = 0;
+	struct runs a = { 0 }, b = { 0 };
+	struct loop *l;
 
-	hash_table_init(&t);
-	for (int i = 0; i < 1000; i++) {
-		items[i].key = i;
-		assert_int_equal(hash_table_add(&t, &items[i].node, hash_bytes(&i, sizeof(i))), 0);
-	}
-	for (int i = 0; i < 1000; i += 2)
-		hash_table_remove(&t, &items[i].node);
-	for (int i = 0; i < 1000; i++)
-		assert_int_equal(hash_table_find(&t, hash_bytes(&i, sizeof(i)), item_eq, &i) != NULL, i % 2);
-	for (struct hash_node *x = hash_table_first(&t); x; x = hash_table_next(&t, x))
-		n++;
-	assert_int_equal(n, 500);
-	hash_table_done(&t);
+	assert_int_equal(loop_new(&l), 0);
+	a.loop = b.loop = l;
+	a.cancel = &b.task;
+	a.again = 1;
+	loop_task_defer(l, &a.task, on_run);
+	loop_task_defer(l, &a.task, on_run);
+	loop_task_defer(l, &b.task, on_run);
+	assert_int_equal(loop_turn(l, -1), 0); /* does not sleep: a task was put off to the next turn */
+	assert_int_equal(a.n, 1);
+	assert_int_equal(b.n, 0);
+	assert_int_equal(loop_turn(l, 0), 0);
+	assert_int_equal(a.n, 2);
+	loop_task_cancel(&a.task);
+	loop_free(l);
+}
+
+struct end {
+	struct loop_io io;
+	struct end *peer;
+	unsigned int n;
+};
+
+static void on_end_ready(struct loop_io *io, uint32_t revents)
+{
+	struct end *e = container_of(io, struct end, io);
+
+	e->n++;
+	loop_io_remove(&e->peer->io);
+	memset(e->peer, 0xa5, sizeof(*e->peer)); /* as if freed and used again */
+}
+
+/* Both are ready in one batch; the first takes the second out, whose event must not be delivered. */
+static void io_removed_in_its_batch(void **state)
+{
+	struct end a = { 0 }, b = { 0 };
+	struct loop *l;
+	int fds[2];
+
+	assert_int_equal(loop_new(&l), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(write(fds[0], "x", 1) + write(fds[1], "x", 1), 2);
+	a.peer = &b;
+	b.peer = &a;
+	assert_int_equal(loop_io_add(l, &a.io, fds[0], EPOLLIN, on_end_ready), 0);
+	assert_int_equal(loop_io_add(l, &b.io, fds[1], EPOLLIN, on_end_ready), 0);
+	assert_int_equal(loop_turn(l, 100), 0);
+	assert_true(a.n == 1 || b.n == 1);
+	if (a.n == 1)
+		loop_io_remove(&a.io);
+	else
+		loop_io_remove(&b.io);
+	loop_io_remove(&(struct loop_io){ 0 });
+	close(fds[0]);
+	close(fds[1]);
+	loop_free(l);
+}
+
+static void on_signal_stop(int signo, void *user)
+{
+	assert_int_equal(signo, SIGUSR1);
+	loop_stop(user);
+}
+
+static void signals_and_wakes(void **state)
+{
+	struct loop *l;
+
+	assert_int_equal(loop_new(&l), 0);
+	assert_int_equal(loop_signal_add(l, SIGUSR1, on_signal_stop, l), 0);
+	assert_int_equal(loop_signal_add(l, SIGUSR1, on_signal_stop, l), -EEXIST);
+	assert_int_equal(loop_signal_add(l, 0, on_signal_stop, l), -EINVAL);
+	loop_wake(l);
+	loop_wake(l);
+	assert_int_equal(loop_turn(l, 10000), 0); /* the wake-up ends it */
+	raise(SIGUSR1);
+	assert_int_equal(loop_run(l), 0);
+	loop_free(l);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(timers),		  cmocka_unit_test(timer_cancelled_in_callback), cmocka_unit_test(tasks),
-		cmocka_unit_test(source_removed_in_batch), cmocka_unit_test(hash_tables),
+		cmocka_unit_test(wheel_fires_in_time),	       cmocka_unit_test(wheel_never_sleeps_too_long),
+		cmocka_unit_test(timer_cancelled_by_another), cmocka_unit_test(timer_rearmed_in_callback),
+		cmocka_unit_test(timer_waits_its_whole_delay), cmocka_unit_test(timer_of_centuries),
+		cmocka_unit_test(tasks_run_once_per_turn),     cmocka_unit_test(io_removed_in_its_batch),
+		cmocka_unit_test(signals_and_wakes),
 	};
 
+	printf("seed %llu\n", (unsigned long long)seed);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
