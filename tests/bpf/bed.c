@@ -23,7 +23,7 @@
 #endif
 #define SO_ORIGINAL_DST 80
 
-struct bed bed = { .home_ns = -1, .pod_ns = -1, .far_ns = -1, .app_cgroup = -1, .proxy_cgroup = -1 };
+struct bed bed = {.home_ns = -1, .pod_ns = -1, .far_ns = -1, .app_cgroup = -1, .proxy_cgroup = -1};
 
 static char *cgroup_mount_find(void)
 {
@@ -121,7 +121,8 @@ static void net_make(void)
 	run("ip addr add " POD4 "/24 dev eth0 && ip addr add " POD6 "/64 dev eth0 nodad && ip link set eth0 up");
 	run("echo 3 > /proc/sys/net/ipv4/tcp_fastopen");
 	netns_go(bed.far_ns);
-	run("ip link set tofar name eth0 && ip addr add " FAR4 "/24 dev eth0 && ip addr add " FAR6 "/64 dev eth0 nodad && ip link set eth0 up");
+	run("ip link set tofar name eth0 && ip addr add " FAR4 "/24 dev eth0 && ip addr add " FAR6
+	    "/64 dev eth0 nodad && ip link set eth0 up");
 	netns_go(bed.pod_ns);
 	run("ip route add default via " FAR4 " && ip -6 route add default via " FAR6);
 	netns_go(bed.home_ns);
@@ -155,10 +156,9 @@ void bed_open(void)
 
 void bed_close(void)
 {
-	static const char *const groups[] = { "/app/child", "/app", "/proxy", "" };
-	int *fds[] = { &bed.out_fd,    &bed.in_fd,   &bed.dns_tcp_fd, &bed.dns_udp_fd, &bed.metrics_fd,
-		       &bed.ready_fd, &bed.pod_ns, &bed.far_ns,	   &bed.home_ns,    &bed.app_cgroup,
-		       &bed.proxy_cgroup };
+	static const char *const groups[] = {"/app/child", "/app", "/proxy", ""};
+	int *fds[] = {&bed.out_fd, &bed.in_fd,  &bed.dns_tcp_fd, &bed.dns_udp_fd, &bed.metrics_fd,  &bed.ready_fd,
+		      &bed.pod_ns, &bed.far_ns, &bed.home_ns,    &bed.app_cgroup, &bed.proxy_cgroup};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] > 0)
@@ -188,7 +188,7 @@ static void on_event(const struct trm_event *ev, void *user)
 
 void bed_datapath_open(void)
 {
-	struct datapath_config config = { .bpffs_root = bed.root, .loop = bed.loop, .on_event = on_event };
+	struct datapath_config config = {.bpffs_root = bed.root, .loop = bed.loop, .on_event = on_event};
 	_cleanup_(freep) char *error = NULL;
 	int err = datapath_open(&config, &bed.dp, &error);
 
@@ -199,16 +199,16 @@ void bed_datapath_open(void)
 
 void bed_attach(uint32_t flags)
 {
-	struct datapath_workload w = { .id = 7,
-				       .key = "default_web",
-				       .netns_fd = bed.pod_ns,
-				       .app_cgroup_fd = bed.app_cgroup,
-				       .proxy_cgroup_fd = bed.proxy_cgroup,
-				       .netns_cookie = bed.netns_cookie,
-				       .addr4 = at(POD4),
-				       .addr6 = at(POD6),
-				       .proxy_cgroup_id = bed.proxy_cgroup_id,
-				       .ifname = "eth0" };
+	struct datapath_workload w = {.id = 7,
+				      .key = "default_web",
+				      .netns_fd = bed.pod_ns,
+				      .app_cgroup_fd = bed.app_cgroup,
+				      .proxy_cgroup_fd = bed.proxy_cgroup,
+				      .netns_cookie = bed.netns_cookie,
+				      .addr4 = at(POD4),
+				      .addr6 = at(POD6),
+				      .proxy_cgroup_id = bed.proxy_cgroup_id,
+				      .ifname = "eth0"};
 	_cleanup_(freep) char *error = NULL;
 	int err = datapath_workload_attach(bed.dp, &w, &error);
 
@@ -252,7 +252,7 @@ int bed_enrolled_teardown(void **state)
 
 int bed_socket(enum place where, int family, int type, int protocol)
 {
-	static const char *const groups[] = { "/app", "/app/child", "/proxy" };
+	static const char *const groups[] = {"/app", "/app/child", "/proxy"};
 	_cleanup_(freep) char *home = NULL, *group = NULL;
 	char line[512] = "", pid[16];
 	int fd;
@@ -323,7 +323,7 @@ int bed_bound(enum place where, int type, const char *address)
 int dial_family(int fd, int family, const char *address)
 {
 	struct addr a = at(address);
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	struct sockaddr_storage ss;
 	socklen_t len = sockaddr_for(family, &a, &ss), elen = sizeof(int);
 	int err = 0;
@@ -349,7 +349,7 @@ int dial(int fd, const char *address)
 
 int take(int listener)
 {
-	struct pollfd p = { .fd = listener, .events = POLLIN };
+	struct pollfd p = {.fd = listener, .events = POLLIN};
 
 	return poll(&p, 1, 2000) == 1 ? accept4(listener, NULL, NULL, SOCK_CLOEXEC) : -1;
 }

@@ -66,9 +66,9 @@ int bed_socket(enum place where, int family, int type, int protocol);
 /** bed_bound() - a bound socket; listens when it is a stream */
 int bed_bound(enum place where, int type, const char *address);
 struct addr at(const char *text);
-int dial(int fd, const char *address); /* connect(); 0 or -errno; waits for a non-blocking one */
+int dial(int fd, const char *address);                    /* connect(); 0 or -errno; waits for a non-blocking one */
 int dial_family(int fd, int family, const char *address); /* v4 as v4-mapped where @family says so */
-int take(int listener);		       /* accept within 2 s; -1 when nobody came */
+int take(int listener);                                   /* accept within 2 s; -1 when nobody came */
 const char *peer_of(int fd);
 const char *self_of(int fd);
 /** orig_dst_of() - as the proxy asks: SO_ORIGINAL_DST, v6 form first; "" when there is none */
