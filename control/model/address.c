@@ -3,9 +3,9 @@
  * Virtual addresses of services
  *
  * A service that states no address gets one from the range of each of its families: the place in the range is a hash of
- * namespace/name, and the next free one where that is taken. So an address stays the same over restarts, as long as no two
- * names fall on one place (then the first in order of names has it after a restart). While the model lives, a service
- * keeps what it was given, unless another states that very address.
+ * namespace/name, and the next free one where that is taken. So an address stays the same over restarts, as long as no
+ * two names fall on one place (then the first in order of names has it after a restart). While the model lives, a
+ * service keeps what it was given, unless another states that very address.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static int claim_add(struct claims *c, const struct addr *a, const struct resour
 {
 	struct claim *claim = &c->items[c->n++];
 
-	*claim = (struct claim){ .addr = *a, .owner = owner };
+	*claim = (struct claim){.addr = *a, .owner = owner};
 	return hash_table_add(&c->table, &claim->node, hash_bytes(a->ip, 16));
 }
 
@@ -73,7 +73,8 @@ static int place_compare(const void *a, const void *b)
 }
 
 static int stated_check(struct claims *claims, struct resource *r,
-			void (*refuse)(struct resource *r, const struct addr *a, const struct resource *owner, void *user),
+			void (*refuse)(struct resource *r, const struct addr *a, const struct resource *owner,
+				       void *user),
 			void *user)
 {
 	struct service *s = &r->service;
@@ -97,10 +98,11 @@ static int stated_check(struct claims *claims, struct resource *r,
 }
 
 int addresses_check(const struct resource_list *next,
-		    void (*refuse)(struct resource *r, const struct addr *a, const struct resource *owner, void *user), void *user)
+		    void (*refuse)(struct resource *r, const struct addr *a, const struct resource *owner, void *user),
+		    void *user)
 {
 	struct resource **order = malloc((next->n + 1) * sizeof(struct resource *));
-	struct claims claims = { 0 };
+	struct claims claims = {0};
 	size_t n = 0;
 	int r = order ? claims_init(&claims, next) : -ENOMEM;
 
@@ -134,7 +136,7 @@ static uint64_t name_hash(const char *namespace, const char *name)
 /* Place @offset of the range; its first (the network) and its last (the broadcast of IPv4) are never given out. */
 static struct addr range_at(const struct cidr *range, uint64_t offset)
 {
-	struct addr a = { 0 };
+	struct addr a = {0};
 
 	memcpy(a.ip, range->ip, 16);
 	for (int i = 15; i >= 8 && offset; i--, offset >>= 8)
@@ -178,11 +180,11 @@ static int address_keep(struct claims *claims, const struct cidr *range, const s
 	return 0;
 }
 
-static int deal_pass(struct claims *claims, const struct model_settings *settings, const struct resource_list *old, bool fresh,
-		     struct resource *r, void (*full)(struct resource *r, bool v6, void *user), void *user)
+static int deal_pass(struct claims *claims, const struct model_settings *settings, const struct resource_list *old,
+		     bool fresh, struct resource *r, void (*full)(struct resource *r, bool v6, void *user), void *user)
 {
 	const struct resource *had = resource_list_find(old, r->kind, r->namespace, r->name);
-	struct service before = { 0 }, *s = &r->service;
+	struct service before = {0}, *s = &r->service;
 	int err = 0;
 
 	if (had)
@@ -194,7 +196,7 @@ static int deal_pass(struct claims *claims, const struct model_settings *setting
 		if (sa->stated)
 			continue;
 		if (!fresh) {
-			sa->addr = (struct addr){ 0 };
+			sa->addr = (struct addr){0};
 			err = address_keep(claims, range, &before, r, sa);
 		} else if (addr_is_any(&sa->addr) && !range_take(claims, range, r, &sa->addr, &err)) {
 			full(r, sa->v6, user);
@@ -203,8 +205,8 @@ static int deal_pass(struct claims *claims, const struct model_settings *setting
 	return err;
 }
 
-int addresses_deal(const struct model_settings *settings, const struct resource_list *old, const struct resource_list *next,
-		   void (*full)(struct resource *r, bool v6, void *user), void *user)
+int addresses_deal(const struct model_settings *settings, const struct resource_list *old,
+		   const struct resource_list *next, void (*full)(struct resource *r, bool v6, void *user), void *user)
 {
 	struct claims claims;
 	int r = claims_init(&claims, next);

@@ -2,9 +2,10 @@
 /*
  * Applying a set
  *
- * Steps: 1. read every object of the set, fresh documents before stale ones; 2. add what stays (other origins, last good versions of
- * what was refused); 3. refuse stated addresses that are taken; 4. deal out virtual addresses; 5. compare objects with
- * each other; 6. swap the new vector in. Nothing that is in force changes before step 6 but the flag kept.
+ * Steps: 1. read every object of the set, fresh documents before stale ones; 2. add what stays (other origins, last
+ * good versions of what was refused); 3. refuse stated addresses that are taken; 4. deal out virtual addresses; 5.
+ * compare objects with each other; 6. swap the new vector in. Nothing that is in force changes before step 6 but the
+ * flag kept.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -57,9 +58,10 @@ static uint64_t seen_hash(const struct seen *s)
 	return hash_str(str_from(s->namespace)) * 31 + hash_str(str_from(s->name)) + s->kind;
 }
 
-static const struct seen *seen_find(const struct apply *a, enum resource_kind kind, const char *namespace, const char *name)
+static const struct seen *seen_find(const struct apply *a, enum resource_kind kind, const char *namespace,
+				    const char *name)
 {
-	struct seen key = { .kind = kind, .namespace = namespace, .name = name };
+	struct seen key = {.kind = kind, .namespace = namespace, .name = name};
 	struct hash_node *n = hash_table_find(&a->seen, seen_hash(&key), seen_eq, &key);
 
 	return n ? container_of(n, struct seen, node) : NULL;
@@ -71,11 +73,11 @@ static int seen_add(struct apply *a, const struct object_head *h, const struct m
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct seen){ .kind = h->kind->resource,
-			    .namespace = h->namespace, /* lives in the document, which outlasts the call */
-			    .name = h->name,
-			    .file = d->place.file,
-			    .line = line };
+	*s = (struct seen){.kind = h->kind->resource,
+			   .namespace = h->namespace, /* lives in the document, which outlasts the call */
+			   .name = h->name,
+			   .file = d->place.file,
+			   .line = line};
 	return hash_table_add(&a->seen, &s->node, seen_hash(s));
 }
 
@@ -103,7 +105,8 @@ static int file_set_vague(struct apply *a, const char *file)
 }
 
 /* The version of this origin that is in force, or NULL. */
-static struct resource *last_good(const struct apply *a, enum resource_kind kind, const char *namespace, const char *name)
+static struct resource *last_good(const struct apply *a, enum resource_kind kind, const char *namespace,
+				  const char *name)
 {
 	struct resource *r = resource_list_find(&a->m->resources, kind, namespace, name);
 
@@ -119,13 +122,14 @@ static bool object_is_new(struct apply *a, struct check *c, const struct object_
 	const struct resource *held;
 
 	if (seen) {
-		field_refuse_member(c, &h->metadata, "name", "%s %s stands in %s:%d already: remove one of the two", h->kind->name,
-				    c->object, seen->file, seen->line);
+		field_refuse_member(c, &h->metadata, "name", "%s %s stands in %s:%d already: remove one of the two",
+				    h->kind->name, c->object, seen->file, seen->line);
 		return false;
 	}
 	held = resource_list_find(&a->m->resources, h->kind->resource, h->namespace, h->name);
 	if (held && held->origin != a->origin) {
-		field_refuse_member(c, &h->metadata, "name", "%s %s is given by source \"%s\" already (%s:%d): remove one of the two",
+		field_refuse_member(c, &h->metadata, "name",
+				    "%s %s is given by source \"%s\" already (%s:%d): remove one of the two",
 				    h->kind->name, c->object, held->origin->name, held->file, held->line);
 		return false;
 	}
@@ -149,7 +153,7 @@ static int object_read(struct apply *a, const struct model_document *d, const st
 	_cleanup_(resource_freep) struct resource *r = resource_new();
 	size_t first = a->complaints.n;
 	struct object_head h;
-	struct check c = { .document = d, .settings = &a->m->settings, .origin = a->origin, .kind = "", .object = "" };
+	struct check c = {.document = d, .settings = &a->m->settings, .origin = a->origin, .kind = "", .object = ""};
 
 	if (!r)
 		return -ENOMEM;
@@ -168,7 +172,8 @@ static int object_read(struct apply *a, const struct model_document *d, const st
 	r->file = check_strdup(&c, d->place.file);
 	r->line = field_line(d, root);
 	r->origin = a->origin;
-	h.kind->parse(&c, root, r);
+	if (h.version_fits)
+		h.kind->parse(&c, root, r);
 	if (c.err)
 		return c.err;
 	c.err = seen_add(a, &h, d, r->line);
@@ -183,13 +188,16 @@ static int object_read(struct apply *a, const struct model_document *d, const st
 }
 
 static const struct member list_members[] = {
-	{ "apiVersion", MEMBER_IGNORED }, { "kind" }, { "metadata", MEMBER_IGNORED }, { "items" },
+	{"apiVersion", MEMBER_IGNORED},
+	{"kind"},
+	{"metadata", MEMBER_IGNORED},
+	{"items"},
 };
 
 static int document_read(struct apply *a, const struct model_document *d)
 {
 	struct field root = field_root(d), items;
-	struct check c = { .document = d, .origin = a->origin, .kind = "List", .object = "", .pool = &a->pool };
+	struct check c = {.document = d, .origin = a->origin, .kind = "List", .object = "", .pool = &a->pool};
 	const char *kind = json_string_value(json_object_get(d->root, "kind"));
 	int r = 0;
 
@@ -216,11 +224,11 @@ static int faults_add(struct apply *a, const struct model_set *set)
 		const struct model_fault *f = &set->faults[i];
 
 		r = complaint_list_add(&a->complaints, a->origin,
-				       &(struct model_complaint){ .file = (char *)f->place.file,
-								  .line = f->place.line,
-								  .field = (char *)f->field,
-								  .text = (char *)f->text,
-								  .kept_last_good = f->kept_last_good });
+				       &(struct model_complaint){.file = (char *)f->place.file,
+								 .line = f->place.line,
+								 .field = (char *)f->field,
+								 .text = (char *)f->text,
+								 .kept_last_good = f->kept_last_good});
 	}
 	return r;
 }
@@ -257,22 +265,22 @@ static void next_sort(struct apply *a)
 
 /* Steps 3 and 4: addresses */
 
-static void complain(struct apply *a, const struct origin *origin, const struct resource *r, const char *field, bool kept,
-		     char *text)
+static void complain(struct apply *a, const struct origin *origin, const struct resource *r, const char *field,
+		     bool kept, char *text)
 {
-	static const char *const kinds[] = { "Service", "EndpointSlice", "PeerAuthentication", "ConfigMap" };
+	static const char *const kinds[] = {"Service", "EndpointSlice", "PeerAuthentication", "ConfigMap"};
 	char *object = str_printf("%s/%s", r->namespace, r->name);
 	int err = -ENOMEM;
 
 	if (text && object)
 		err = complaint_list_add(&a->complaints, origin,
-					 &(struct model_complaint){ .file = (char *)r->file,
-								    .line = r->line,
-								    .kind = (char *)kinds[r->kind],
-								    .object = object,
-								    .field = (char *)field,
-								    .text = text,
-								    .kept_last_good = kept });
+					 &(struct model_complaint){.file = (char *)r->file,
+								   .line = r->line,
+								   .kind = (char *)kinds[r->kind],
+								   .object = object,
+								   .field = (char *)field,
+								   .text = text,
+								   .kept_last_good = kept});
 	if (err < 0)
 		a->err = err;
 	free(object);
@@ -344,11 +352,13 @@ static void slices_compare(struct apply *a)
 			continue;
 		svc = resource_list_find(&a->next, RESOURCE_SERVICE, r->namespace, r->slice.service);
 		if (!svc)
-			complain(a, NULL, r, "metadata.labels[\"kubernetes.io/service-name\"]", false,
-				 str_printf("has no effect: there is no Service %s/%s", r->namespace, r->slice.service));
+			complain(
+				a, NULL, r, "metadata.labels[\"kubernetes.io/service-name\"]", false,
+				str_printf("has no effect: there is no Service %s/%s", r->namespace, r->slice.service));
 		else if (svc->service.n_selector)
 			complain(a, NULL, r, "metadata.labels[\"kubernetes.io/service-name\"]", false,
-				 str_printf("has no effect: Service %s/%s has a selector, so its endpoints are the workloads that "
+				 str_printf("has no effect: Service %s/%s has a selector, so its endpoints are the "
+					    "workloads that "
 					    "match; remove the slice or the selector",
 					    r->namespace, r->slice.service));
 	}
@@ -372,7 +382,8 @@ static int complaints_merge(struct apply *a, struct complaint_list *ret)
 		c->since_wall_ns = was ? was->pub.since_wall_ns : now;
 		r = complaint_list_add(ret, a->complaints.items[i].origin, c);
 		if (!was)
-			log_warn("policy refused", "file=%s line=%d kind=%s object=%s field=%s kept_last_good=%s reason=\"%s\"", c->file,
+			log_warn("policy refused",
+				 "file=%s line=%d kind=%s object=%s field=%s kept_last_good=%s reason=\"%s\"", c->file,
 				 c->line, c->kind, c->object, c->field, c->kept_last_good ? "yes" : "no", c->text);
 	}
 	return r;
@@ -393,10 +404,10 @@ static void commit(struct apply *a, struct complaint_list *complaints)
 	a->fresh.n = 0;
 	free(m->resources.items);
 	m->resources = a->next;
-	a->next = (struct resource_list){ 0 };
+	a->next = (struct resource_list){0};
 	complaint_list_done(&m->complaints);
 	m->complaints = *complaints;
-	*complaints = (struct complaint_list){ 0 };
+	*complaints = (struct complaint_list){0};
 	for (size_t k = 0, i = 0; k <= RESOURCE_KINDS; k++) {
 		while (i < m->resources.n && m->resources.items[i]->kind < k)
 			i++;
@@ -409,7 +420,7 @@ static struct origin *origin_get(struct model *m, const char *name)
 {
 	struct origin *o;
 
-	list_for_each_entry(o, &m->origins, link)
+	list_for_each_entry (o, &m->origins, link)
 		if (strcmp(o->name, name) == 0)
 			return o;
 	o = calloc(1, sizeof(*o) + strlen(name) + 1);
@@ -422,7 +433,7 @@ static struct origin *origin_get(struct model *m, const char *name)
 
 static int apply_run(struct apply *a, const struct model_set *set)
 {
-	struct complaint_list complaints = { 0 };
+	struct complaint_list complaints = {0};
 	int r = faults_add(a, set);
 
 	for (int stale = 0; stale < 2; stale++)
@@ -449,7 +460,7 @@ static int apply_run(struct apply *a, const struct model_set *set)
 
 int model_apply_set(struct model *m, const char *origin, const struct model_set *set)
 {
-	struct apply a = { .m = m, .origin = origin_get(m, origin) };
+	struct apply a = {.m = m, .origin = origin_get(m, origin)};
 	int r;
 
 	if (!a.origin)

@@ -50,7 +50,7 @@ int complaint_list_add(struct complaint_list *l, const struct origin *origin, co
 		complaint_done(&copy);
 		return -ENOMEM;
 	}
-	l->items[l->n++] = (struct complaint){ copy, origin };
+	l->items[l->n++] = (struct complaint){copy, origin};
 	return 0;
 }
 
@@ -71,5 +71,5 @@ void complaint_list_done(struct complaint_list *l)
 	for (size_t i = 0; i < l->n; i++)
 		complaint_done(&l->items[i].pub);
 	free(l->items);
-	*l = (struct complaint_list){ 0 };
+	*l = (struct complaint_list){0};
 }

@@ -9,7 +9,7 @@
 
 #include "control/model/model.h"
 
-#define COMPLAINTS_MAX		    1000
+#define COMPLAINTS_MAX              1000
 #define COMPLAINTS_PER_DOCUMENT_MAX 16
 
 struct origin;
@@ -25,7 +25,8 @@ struct complaint_list {
 };
 
 /** complaint_list_add() - copies all strings of @c; -ENOMEM. Above COMPLAINTS_MAX it adds nothing and returns 0. */
-MUST_CHECK int complaint_list_add(struct complaint_list *l, const struct origin *origin, const struct model_complaint *c);
+MUST_CHECK int complaint_list_add(struct complaint_list *l, const struct origin *origin,
+				  const struct model_complaint *c);
 /** complaint_list_find() - a complaint that says the same about the same place, or NULL */
 const struct complaint *complaint_list_find(const struct complaint_list *l, const struct model_complaint *c);
 void complaint_list_done(struct complaint_list *l);

@@ -11,23 +11,23 @@
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
 
 static const struct member slice_members[] = {
-	{ "apiVersion" }, { "kind" }, { "metadata" }, { "addressType" }, { "endpoints" }, { "ports" },
+	{"apiVersion"}, {"kind"}, {"metadata"}, {"addressType"}, {"endpoints"}, {"ports"},
 };
 
 static const struct member endpoint_members[] = {
-	{ "addresses" },
-	{ "conditions" },
-	{ "hostname" },
-	{ "targetRef", MEMBER_IGNORED }, /* which object this is: told by the address here */
-	{ "nodeName", MEMBER_IGNORED },
-	{ "zone", MEMBER_IGNORED },
-	{ "hints", MEMBER_IGNORED },
-	{ "deprecatedTopology", MEMBER_IGNORED },
+	{"addresses"},
+	{"conditions"},
+	{"hostname"},
+	{"targetRef", MEMBER_IGNORED}, /* which object this is: told by the address here */
+	{"nodeName", MEMBER_IGNORED},
+	{"zone", MEMBER_IGNORED},
+	{"hints", MEMBER_IGNORED},
+	{"deprecatedTopology", MEMBER_IGNORED},
 };
 
-static const struct member condition_members[] = { { "ready" }, { "serving" }, { "terminating" } };
+static const struct member condition_members[] = {{"ready"}, {"serving"}, {"terminating"}};
 
-static const struct member port_members[] = { { "name" }, { "protocol" }, { "port" }, { "appProtocol" } };
+static const struct member port_members[] = {{"name"}, {"protocol"}, {"port"}, {"appProtocol"}};
 
 static void address_read(struct check *c, const struct field *f, bool v6, struct addr *ret)
 {
@@ -41,7 +41,8 @@ static void address_read(struct check *c, const struct field *f, bool v6, struct
 		return;
 	}
 	if (addr_is_v4(&a) == v6)
-		field_refuse(c, f, "%s is not of addressType %s: put it into a slice of its own", text, v6 ? "IPv6" : "IPv4");
+		field_refuse(c, f, "%s is not of addressType %s: put it into a slice of its own", text,
+			     v6 ? "IPv6" : "IPv4");
 	else if (addr_is_any(&a) || addr_is_loopback(&a) || a.ip[0] == 0xff || (!v6 && (a.ip[12] & 0xf0) == 0xe0) ||
 		 (v6 && a.ip[0] == 0xfe && (a.ip[1] & 0xc0) == 0x80) || (!v6 && a.ip[12] == 169 && a.ip[13] == 254))
 		field_refuse(c, f, "%s cannot be an endpoint: use an address that other workloads can reach", text);
@@ -70,7 +71,7 @@ static void endpoint_read(struct check *c, const struct field *f, bool v6, struc
 	const char *hostname = "";
 	struct field list, conditions, hf;
 
-	*e = (struct slice_endpoint){ .ready = true, .hostname = "" };
+	*e = (struct slice_endpoint){.ready = true, .hostname = ""};
 	if (!field_members(c, f, endpoint_members, ARRAY_SIZE(endpoint_members)) && !json_is_object(f->value))
 		return;
 	if (field_is_missing(f, "addresses"))
@@ -99,7 +100,8 @@ static void endpoints_read(struct check *c, const struct field *root, bool v6, s
 
 	if (!field_get_array(c, root, "endpoints", &list)) {
 		if (field_is_missing(root, "endpoints"))
-			field_refuse_member(c, root, "endpoints", "missing: a slice needs a list of endpoints (it may be empty)");
+			field_refuse_member(c, root, "endpoints",
+					    "missing: a slice needs a list of endpoints (it may be empty)");
 		return;
 	}
 	n = field_count(&list);
@@ -154,7 +156,8 @@ static void ports_read(struct check *c, const struct field *root, struct endpoin
 		port_read(c, &f, &s->ports[i]);
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(s->ports[k].name, s->ports[i].name) == 0) {
-				field_refuse_member(c, &f, "name", "\"%s\" is the name of port %zu already: give it another name",
+				field_refuse_member(c, &f, "name",
+						    "\"%s\" is the name of port %zu already: give it another name",
 						    s->ports[i].name, k);
 				break;
 			}
@@ -170,7 +173,8 @@ static void service_name_read(struct check *c, const struct field *root, struct 
 	if (!field_get_object(c, root, "metadata", &metadata))
 		return;
 	if (!field_get_object(c, &metadata, "labels", &labels) || !field_get(&labels, SERVICE_NAME_LABEL, &f)) {
-		field_refuse_member(c, &metadata, "labels", "label " SERVICE_NAME_LABEL " is missing: it names the Service");
+		field_refuse_member(c, &metadata, "labels",
+				    "label " SERVICE_NAME_LABEL " is missing: it names the Service");
 		return;
 	}
 	if (field_string(c, &f, &name) && field_is_dns1035_label(c, &f, name))
@@ -192,7 +196,8 @@ void endpoint_slice_parse(struct check *c, const struct field *root, struct reso
 		return;
 	}
 	if (strcmp(type, "FQDN") == 0) {
-		field_refuse_member(c, root, "addressType", "FQDN is not supported, as endpoints are addresses: write IPv4 or IPv6");
+		field_refuse_member(c, root, "addressType",
+				    "FQDN is not supported, as endpoints are addresses: write IPv4 or IPv6");
 		return;
 	}
 	v6 = strcmp(type, "IPv6") == 0;

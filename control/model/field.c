@@ -10,27 +10,27 @@
 #include "control/model/lines.h"
 
 #define PATH_TEXT_BYTES 512
-#define TEXT_BYTES	512
+#define TEXT_BYTES      512
 
 struct field field_root(const struct model_document *d)
 {
-	return (struct field){ .value = d->root, .path = LINE_PATH_ROOT };
+	return (struct field){.value = d->root, .path = LINE_PATH_ROOT};
 }
 
 struct field field_item(const struct field *array, size_t i)
 {
-	return (struct field){ .parent = array,
-			       .index = i,
-			       .value = json_array_get(array->value, i),
-			       .path = line_path_item(array->path, i) };
+	return (struct field){.parent = array,
+			      .index = i,
+			      .value = json_array_get(array->value, i),
+			      .path = line_path_item(array->path, i)};
 }
 
 static struct field field_member(const struct field *object, const char *key)
 {
-	return (struct field){ .parent = object,
-			       .key = key,
-			       .value = json_object_get(object->value, key),
-			       .path = line_path_key(object->path, str_from(key)) };
+	return (struct field){.parent = object,
+			      .key = key,
+			      .value = json_object_get(object->value, key),
+			      .path = line_path_key(object->path, str_from(key))};
 }
 
 int field_line(const struct model_document *d, const struct field *f)
@@ -48,7 +48,8 @@ int field_line(const struct model_document *d, const struct field *f)
 static bool key_is_plain(const char *key)
 {
 	for (const char *p = key; *p; p++)
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_' || *p == '-'))
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_' ||
+		      *p == '-'))
 			return false;
 	return key[0] != '\0';
 }
@@ -82,12 +83,12 @@ static void refuse_v(struct check *c, const struct field *f, const char *fmt, va
 	path_format(f, path, sizeof(path));
 	vsnprintf(text, sizeof(text), fmt, ap);
 	r = complaint_list_add(c->out, c->origin,
-			       &(struct model_complaint){ .file = (char *)c->document->place.file,
-							  .line = field_line(c->document, f),
-							  .kind = (char *)c->kind,
-							  .object = (char *)c->object,
-							  .field = path,
-							  .text = text });
+			       &(struct model_complaint){.file = (char *)c->document->place.file,
+							 .line = field_line(c->document, f),
+							 .kind = (char *)c->kind,
+							 .object = (char *)c->object,
+							 .field = path,
+							 .text = text});
 	if (r < 0)
 		c->err = r;
 }
@@ -157,7 +158,8 @@ static unsigned int edit_distance(const char *a, const char *b)
 	return row[k];
 }
 
-static void refuse_unknown(struct check *c, const struct field *f, const char *key, const struct member *members, size_t n)
+static void refuse_unknown(struct check *c, const struct field *f, const char *key, const struct member *members,
+			   size_t n)
 {
 	const char *like = NULL;
 	unsigned int best = 3;
@@ -193,7 +195,7 @@ bool field_members(struct check *c, const struct field *f, const struct member *
 		field_refuse(c, f, "is %s: an object is needed", type_name(f->value));
 		return false;
 	}
-	json_object_foreach((json_t *)f->value, key, v) {
+	json_object_foreach ((json_t *)f->value, key, v) {
 		const struct member *m = NULL;
 
 		for (size_t i = 0; i < n && !m; i++)

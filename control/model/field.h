@@ -3,8 +3,9 @@
  * Fields: reading one document strictly
  *
  * A field is a value and the way to it, on the caller's stack; a path is written out only when there is something to
- * complain about. Every getter complains itself (unknown member, wrong type, out of range) and returns false, so that a parser reads on
- * and reports all mistakes of a document at once. A member that is null counts as left out, as in Kubernetes.
+ * complain about. Every getter complains itself (unknown member, wrong type, out of range) and returns false, so that a
+ * parser reads on and reports all mistakes of a document at once. A member that is null counts as left out, as in
+ * Kubernetes.
  */
 #ifndef TRAMMEL_MODEL_FIELD_H
 #define TRAMMEL_MODEL_FIELD_H
@@ -19,7 +20,7 @@
 
 struct field {
 	const struct field *parent; /* NULL: the document */
-	const char *key;	    /* NULL: item of an array */
+	const char *key;            /* NULL: item of an array */
 	size_t index;
 	const json_t *value;
 	uint64_t path; /* see lines.h */
@@ -31,8 +32,8 @@ struct check {
 	const struct model_settings *settings;
 	const struct origin *origin;
 	struct complaint_list *out; /* NULL: count alone */
-	const char *kind, *object; /* as far as known; "" */
-	struct pool *pool;	   /* of the resource in the making */
+	const char *kind, *object;  /* as far as known; "" */
+	struct pool *pool;          /* of the resource in the making */
 	unsigned int n_refused;
 	int err; /* -ENOMEM: sticks */
 };
@@ -82,7 +83,7 @@ size_t field_count(const struct field *array);
 bool field_labels(struct check *c, const struct field *f, const char *const **ret, size_t *ret_n);
 
 /* Names; each complains when wrong. */
-bool field_is_dns_label(struct check *c, const struct field *f, const char *s);	    /* RFC 1123 */
+bool field_is_dns_label(struct check *c, const struct field *f, const char *s);     /* RFC 1123 */
 bool field_is_dns1035_label(struct check *c, const struct field *f, const char *s); /* begins with a letter */
 bool field_is_dns_subdomain(struct check *c, const struct field *f, const char *s);
 

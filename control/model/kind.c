@@ -26,54 +26,57 @@ static void check_label(struct check *c, const struct field *f, const char *name
 }
 
 static const struct kind kinds[] = {
-	{ "Service", { "v1" }, RESOURCE_SERVICE, check_service_name, service_parse },
-	{ "EndpointSlice", { "discovery.k8s.io/v1" }, RESOURCE_ENDPOINT_SLICE, check_subdomain, endpoint_slice_parse },
-	{ "PeerAuthentication", { "security.istio.io/v1", "security.istio.io/v1beta1" }, RESOURCE_PEER_AUTHENTICATION,
-	  check_subdomain, peer_authentication_parse },
-	{ "ConfigMap", { "v1" }, RESOURCE_MESH_CONFIG, check_subdomain, mesh_config_parse },
+	{"Service", {"v1"}, RESOURCE_SERVICE, check_service_name, service_parse},
+	{"EndpointSlice", {"discovery.k8s.io/v1"}, RESOURCE_ENDPOINT_SLICE, check_subdomain, endpoint_slice_parse},
+	{"PeerAuthentication",
+	 {"security.istio.io/v1", "security.istio.io/v1beta1"},
+	 RESOURCE_PEER_AUTHENTICATION,
+	 check_subdomain,
+	 peer_authentication_parse},
+	{"ConfigMap", {"v1"}, RESOURCE_MESH_CONFIG, check_subdomain, mesh_config_parse},
 	/* Namespaces and accounts need no declaration here: a workload names its own. */
-	{ "Namespace", { "v1" }, RESOURCE_KINDS, check_label, NULL },
-	{ "ServiceAccount", { "v1" }, RESOURCE_KINDS, check_subdomain, NULL },
+	{"Namespace", {"v1"}, RESOURCE_KINDS, check_label, NULL},
+	{"ServiceAccount", {"v1"}, RESOURCE_KINDS, check_subdomain, NULL},
 };
 
 static const struct {
 	const char *name, *why;
 } refused_kinds[] = {
-	{ "Pod", "workloads are started with \"trammel run\"" },
-	{ "Deployment", "workloads are started with \"trammel run\"" },
-	{ "StatefulSet", "workloads are started with \"trammel run\"" },
-	{ "DaemonSet", "workloads are started with \"trammel run\"" },
-	{ "ReplicaSet", "workloads are started with \"trammel run\"" },
-	{ "Job", "workloads are started with \"trammel run\"" },
-	{ "Endpoints", "write an EndpointSlice (discovery.k8s.io/v1) instead" },
-	{ "AuthorizationPolicy", "this version does not enforce it: traffic it would deny is allowed" },
-	{ "RequestAuthentication", "this version does not enforce it: requests it would refuse are allowed" },
-	{ "NetworkPolicy", "this version does not enforce it: traffic it would deny is allowed" },
-	{ "HTTPRoute", "this version does not route by request" },
-	{ "GRPCRoute", "this version does not route by request" },
-	{ "TrafficPolicy", "this version does not read it" },
+	{"Pod", "workloads are started with \"trammel run\""},
+	{"Deployment", "workloads are started with \"trammel run\""},
+	{"StatefulSet", "workloads are started with \"trammel run\""},
+	{"DaemonSet", "workloads are started with \"trammel run\""},
+	{"ReplicaSet", "workloads are started with \"trammel run\""},
+	{"Job", "workloads are started with \"trammel run\""},
+	{"Endpoints", "write an EndpointSlice (discovery.k8s.io/v1) instead"},
+	{"AuthorizationPolicy", "this version does not enforce it: traffic it would deny is allowed"},
+	{"RequestAuthentication", "this version does not enforce it: requests it would refuse are allowed"},
+	{"NetworkPolicy", "this version does not enforce it: traffic it would deny is allowed"},
+	{"HTTPRoute", "this version does not route by request"},
+	{"GRPCRoute", "this version does not route by request"},
+	{"TrafficPolicy", "this version does not read it"},
 };
 
 static const struct member head_members[] = {
-	{ "apiVersion" }, { "kind" }, { "metadata" }, { "spec" }, { "status", MEMBER_IGNORED },
+	{"apiVersion"}, {"kind"}, {"metadata"}, {"spec"}, {"status", MEMBER_IGNORED},
 };
 
 static const struct member metadata_members[] = {
-	{ "name" },
-	{ "namespace" },
-	{ "labels" },
-	{ "annotations", MEMBER_IGNORED },
-	{ "creationTimestamp" },
-	{ "deletionTimestamp", MEMBER_REFUSED, "the object is being deleted: remove the document" },
-	{ "deletionGracePeriodSeconds", MEMBER_IGNORED },
-	{ "finalizers", MEMBER_IGNORED },
-	{ "generateName", MEMBER_IGNORED },
-	{ "generation", MEMBER_IGNORED },
-	{ "managedFields", MEMBER_IGNORED },
-	{ "ownerReferences", MEMBER_IGNORED },
-	{ "resourceVersion", MEMBER_IGNORED },
-	{ "selfLink", MEMBER_IGNORED },
-	{ "uid", MEMBER_IGNORED },
+	{"name"},
+	{"namespace"},
+	{"labels"},
+	{"annotations", MEMBER_IGNORED},
+	{"creationTimestamp"},
+	{"deletionTimestamp", MEMBER_REFUSED, "the object is being deleted: remove the document"},
+	{"deletionGracePeriodSeconds", MEMBER_IGNORED},
+	{"finalizers", MEMBER_IGNORED},
+	{"generateName", MEMBER_IGNORED},
+	{"generation", MEMBER_IGNORED},
+	{"managedFields", MEMBER_IGNORED},
+	{"ownerReferences", MEMBER_IGNORED},
+	{"resourceVersion", MEMBER_IGNORED},
+	{"selfLink", MEMBER_IGNORED},
+	{"uid", MEMBER_IGNORED},
 };
 
 static const struct kind *kind_find(struct check *c, const struct field *root, const char *name)
@@ -86,10 +89,11 @@ static const struct kind *kind_find(struct check *c, const struct field *root, c
 			field_refuse_member(c, root, "kind", "%s is not supported: %s", name, refused_kinds[i].why);
 			return NULL;
 		}
-	field_refuse_member(c, root, "kind",
-			    "unknown kind \"%.80s\": Service, EndpointSlice, PeerAuthentication, ConfigMap, Namespace and "
-			    "ServiceAccount are read",
-			    name);
+	field_refuse_member(
+		c, root, "kind",
+		"unknown kind \"%.80s\": Service, EndpointSlice, PeerAuthentication, ConfigMap, Namespace and "
+		"ServiceAccount are read",
+		name);
 	return NULL;
 }
 
@@ -126,7 +130,8 @@ static bool names_read(struct check *c, struct object_head *h)
 		field_refuse_member(c, &h->metadata, "name", "missing: every object needs a name");
 	else if (field_string(c, &f, &name))
 		h->kind->check_name(c, &f, name);
-	if (field_get(&h->metadata, "namespace", &f) && field_string(c, &f, &namespace) && !cluster_wide && namespace[0])
+	if (field_get(&h->metadata, "namespace", &f) && field_string(c, &f, &namespace) && !cluster_wide &&
+	    namespace[0])
 		(void)field_is_dns_label(c, &f, namespace);
 	if (c->n_refused != before)
 		return false;
@@ -143,7 +148,7 @@ static bool names_read(struct check *c, struct object_head *h)
 
 bool object_head_read(struct check *c, const struct field *root, struct object_head *ret)
 {
-	struct object_head h = { .created = "" };
+	struct object_head h = {.created = ""};
 	const char *kind_name = NULL;
 	struct field labels;
 
@@ -160,7 +165,7 @@ bool object_head_read(struct check *c, const struct field *root, struct object_h
 	h.kind = kind_find(c, root, kind_name);
 	if (!h.kind)
 		return false;
-	(void)api_version_fits(c, root, h.kind);
+	h.version_fits = api_version_fits(c, root, h.kind);
 	if (!field_get_object(c, root, "metadata", &h.metadata)) {
 		if (field_is_missing(root, "metadata"))
 			field_refuse_member(c, root, "metadata", "missing: every object needs metadata.name");

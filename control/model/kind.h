@@ -20,7 +20,8 @@ void mesh_config_parse(struct check *c, const struct field *root, struct resourc
 struct object_head {
 	const struct kind *kind;
 	const char *namespace, *name; /* borrowed from the document */
-	const char *created;	      /* "" */
+	const char *created;          /* "" */
+	bool version_fits;            /* false: complained about; the rest is not worth reading */
 	struct field metadata;
 };
 
@@ -40,7 +41,8 @@ struct kind {
  */
 bool object_head_read(struct check *c, const struct field *root, struct object_head *ret);
 
-/** port_protocol() - how a port speaks: by @app_protocol (NULL: not stated), else by the prefix of @name, else by number */
+/** port_protocol() - how a port speaks: by @app_protocol (NULL: not stated), else by the prefix of @name, else by
+ * number */
 enum model_protocol port_protocol(const char *app_protocol, const char *name, uint16_t port);
 
 /** tcp_only() - complain about the protocol member of a port unless it is TCP or left out */

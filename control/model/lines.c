@@ -8,14 +8,14 @@
 
 uint64_t line_path_key(uint64_t parent, struct str key)
 {
-	uint64_t step[2] = { parent, hash_str(key) };
+	uint64_t step[2] = {parent, hash_str(key)};
 
 	return hash_bytes(step, sizeof(step));
 }
 
 uint64_t line_path_item(uint64_t parent, size_t index)
 {
-	uint64_t step[3] = { parent, index, 1 }; /* three words: never equal to a key's two */
+	uint64_t step[3] = {parent, index, 1}; /* three words: never equal to a key's two */
 
 	return hash_bytes(step, sizeof(step));
 }
@@ -31,7 +31,7 @@ int line_table_add(struct line_table *t, uint64_t path, int line)
 		t->entries = entries;
 		t->cap = cap;
 	}
-	t->entries[t->n++] = (struct line_entry){ path, line };
+	t->entries[t->n++] = (struct line_entry){path, line};
 	return 0;
 }
 
@@ -50,7 +50,7 @@ void line_table_seal(struct line_table *t)
 
 int line_table_find(const struct line_table *t, uint64_t path)
 {
-	struct line_entry key = { path, 0 };
+	struct line_entry key = {path, 0};
 	const struct line_entry *e;
 
 	if (!t->n)
@@ -62,5 +62,5 @@ int line_table_find(const struct line_table *t, uint64_t path)
 void line_table_done(struct line_table *t)
 {
 	free(t->entries);
-	*t = (struct line_table){ 0 };
+	*t = (struct line_table){0};
 }

@@ -7,15 +7,19 @@
 #include <string.h>
 #include "control/model/kind.h"
 
-#define DNS_PORT	 53
+#define DNS_PORT         53
 #define DNS_UPSTREAM_MAX 8
 
 static const struct member members[] = {
-	{ "apiVersion" }, { "kind" }, { "metadata" }, { "data" }, { "immutable", MEMBER_IGNORED },
-	{ "binaryData", MEMBER_REFUSED, "settings are text: put them under data" },
+	{"apiVersion"},
+	{"kind"},
+	{"metadata"},
+	{"data"},
+	{"immutable", MEMBER_IGNORED},
+	{"binaryData", MEMBER_REFUSED, "settings are text: put them under data"},
 };
 
-static const struct member data_members[] = { { "outboundTrafficPolicy" }, { "dnsUpstream" } };
+static const struct member data_members[] = {{"outboundTrafficPolicy"}, {"dnsUpstream"}};
 
 /* "IP", "IP:PORT" or "[IPv6]:PORT" */
 static bool upstream_parse(struct str s, struct addr *ret)
@@ -44,12 +48,14 @@ static void upstreams_read(struct check *c, const struct field *data, const char
 
 		part = str_trim_ows(part);
 		if (!upstream_parse(part, &a)) {
-			field_refuse_member(c, data, "dnsUpstream", "\"%.*s\" is not an address: use IP, IP:PORT or [IPv6]:PORT",
+			field_refuse_member(c, data, "dnsUpstream",
+					    "\"%.*s\" is not an address: use IP, IP:PORT or [IPv6]:PORT",
 					    (int)MIN(part.n, (size_t)60), part.p);
 			return;
 		}
 		if (config->n_dns_upstream == DNS_UPSTREAM_MAX) {
-			field_refuse_member(c, data, "dnsUpstream", "more than %d addresses: leave some out", DNS_UPSTREAM_MAX);
+			field_refuse_member(c, data, "dnsUpstream", "more than %d addresses: leave some out",
+					    DNS_UPSTREAM_MAX);
 			return;
 		}
 		config->dns_upstream[config->n_dns_upstream++] = a;
@@ -64,9 +70,10 @@ void mesh_config_parse(struct check *c, const struct field *root, struct resourc
 
 	(void)field_members(c, root, members, ARRAY_SIZE(members));
 	if (strcmp(r->namespace, "trammel-system") != 0 || strcmp(r->name, "trammel") != 0) {
-		field_refuse_member(c, root, "metadata",
-				    "%s/%s is not read: the one ConfigMap is \"trammel\" in namespace \"trammel-system\"",
-				    r->namespace, r->name);
+		field_refuse_member(
+			c, root, "metadata",
+			"%s/%s is not read: the one ConfigMap is \"trammel\" in namespace \"trammel-system\"",
+			r->namespace, r->name);
 		return;
 	}
 	if (!field_get(root, "data", &data) ||

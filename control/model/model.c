@@ -59,7 +59,8 @@ int resource_compare(const struct resource *a, const struct resource *b)
 	return key_compare(a, b->kind, b->namespace, b->name);
 }
 
-struct resource *resource_list_find(const struct resource_list *l, enum resource_kind kind, const char *namespace, const char *name)
+struct resource *resource_list_find(const struct resource_list *l, enum resource_kind kind, const char *namespace,
+				    const char *name)
 {
 	size_t lo = 0, hi = l->n;
 
@@ -109,7 +110,7 @@ struct model *model_free(struct model *m)
 	loop_task_cancel(&m->change_task);
 	free(m->workloads);
 	complaint_list_done(&m->complaints);
-	list_for_each_entry_safe(o, tmp, &m->origins, link)
+	list_for_each_entry_safe (o, tmp, &m->origins, link)
 		free(o);
 	free((char *)m->settings.trust_domain);
 	free((char *)m->settings.cluster_domain);
@@ -143,7 +144,8 @@ struct resource *const *model_resources(const struct model *m, enum resource_kin
 	return m->resources.items + m->kind_at[kind];
 }
 
-const struct resource *model_resource_find(const struct model *m, enum resource_kind kind, const char *namespace, const char *name)
+const struct resource *model_resource_find(const struct model *m, enum resource_kind kind, const char *namespace,
+					   const char *name)
 {
 	return resource_list_find(&m->resources, kind, namespace, name);
 }

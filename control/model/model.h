@@ -2,8 +2,9 @@
 /*
  * The model: validated resources of all sources, and the workloads that run here
  *
- * A source hands over parsed YAML or JSON documents; the model validates one resource at a time and refuses a bad one with
- * path and reason while the last good one stays. Workloads come from enrolment. Every change is announced once per loop turn.
+ * A source hands over parsed YAML or JSON documents; the model validates one resource at a time and refuses a bad one
+ * with path and reason while the last good one stays. Workloads come from enrolment. Every change is announced once per
+ * loop turn.
  */
 #ifndef TRAMMEL_CONTROL_MODEL_H
 #define TRAMMEL_CONTROL_MODEL_H
@@ -19,8 +20,8 @@
 struct model;
 
 struct model_settings {
-	const char *trust_domain;   /* "cluster.local" */
-	const char *cluster_domain; /* "cluster.local" */
+	const char *trust_domain;                 /* "cluster.local" */
+	const char *cluster_domain;               /* "cluster.local" */
 	struct cidr service_cidr4, service_cidr6; /* virtual addresses for services that state none */
 };
 
@@ -34,7 +35,7 @@ void model_on_change(struct model *m, void (*fn)(void *user), void *user);
 /* Where a resource stood, for people. */
 struct model_place {
 	const char *file; /* borrowed for the call; copied where kept */
-	int line;	  /* of the document's first line */
+	int line;         /* of the document's first line */
 };
 
 /* One complaint about a document or file. */
@@ -55,10 +56,11 @@ struct line_table;
 
 /* One parsed document, or the last good version of one. */
 struct model_document {
-	const json_t *root;	        /* borrowed for the call */
+	const json_t *root;             /* borrowed for the call */
 	const struct line_table *lines; /* of its fields; sealed; may be NULL */
 	struct model_place place;
-	bool stale; /* from the last good version of a file that is broken now: yields to a fresh document of the same object */
+	bool stale; /* from the last good version of a file that is broken now: yields to a fresh document of the same
+		       object */
 };
 
 /* What the source itself has to complain about: a file that is no YAML, a folder that is gone. */

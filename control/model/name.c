@@ -51,7 +51,10 @@ bool field_is_dns_label(struct check *c, const struct field *f, const char *s)
 {
 	if (label_is_valid(str_from(s)))
 		return true;
-	field_refuse(c, f, "\"%.80s\" is not a name: use 1 to 63 lower-case letters, digits and '-', with no '-' at either end", s);
+	field_refuse(
+		c, f,
+		"\"%.80s\" is not a name: use 1 to 63 lower-case letters, digits and '-', with no '-' at either end",
+		s);
 	return false;
 }
 
@@ -59,10 +62,11 @@ bool field_is_dns1035_label(struct check *c, const struct field *f, const char *
 {
 	if (label_is_valid(str_from(s)) && is_lower(s[0]))
 		return true;
-	field_refuse(c, f,
-		     "\"%.80s\" is not a service name: use 1 to 63 lower-case letters, digits and '-', beginning with a "
-		     "letter and with no '-' at the end",
-		     s);
+	field_refuse(
+		c, f,
+		"\"%.80s\" is not a service name: use 1 to 63 lower-case letters, digits and '-', beginning with a "
+		"letter and with no '-' at the end",
+		s);
 	return false;
 }
 
@@ -90,9 +94,9 @@ static bool label_key_is_valid(struct str s)
 	ptrdiff_t at = str_find_char(s, '/');
 
 	if (at >= 0) {
-		if (!subdomain_is_valid((struct str){ s.p, (size_t)at }))
+		if (!subdomain_is_valid((struct str){s.p, (size_t)at}))
 			return false;
-		s = (struct str){ s.p + at + 1, s.n - (size_t)at - 1 };
+		s = (struct str){s.p + at + 1, s.n - (size_t)at - 1};
 	}
 	return s.n > 0 && label_part_is_valid(s);
 }
@@ -112,7 +116,7 @@ bool field_labels(struct check *c, const struct field *f, const char *const **re
 	labels = check_alloc(c, json_object_size(f->value), sizeof(*labels));
 	if (!labels)
 		return false;
-	json_object_foreach((json_t *)f->value, key, v) {
+	json_object_foreach ((json_t *)f->value, key, v) {
 		struct field item;
 		char *text;
 
@@ -123,13 +127,18 @@ bool field_labels(struct check *c, const struct field *f, const char *const **re
 		if (!field_string(c, &item, &value))
 			continue;
 		if (!label_key_is_valid(str_from(key))) {
-			field_refuse(c, &item, "\"%.80s\" is not a label: use letters, digits, '-', '_' and '.', at most 63, "
-					       "after an optional domain and '/'", key);
+			field_refuse(c, &item,
+				     "\"%.80s\" is not a label: use letters, digits, '-', '_' and '.', at most 63, "
+				     "after an optional domain and '/'",
+				     key);
 			continue;
 		}
 		if (!label_part_is_valid(str_from(value))) {
-			field_refuse(c, &item, "\"%.80s\" is not a label value: use at most 63 letters, digits, '-', '_' and '.', "
-					       "with a letter or digit at both ends", value);
+			field_refuse(
+				c, &item,
+				"\"%.80s\" is not a label value: use at most 63 letters, digits, '-', '_' and '.', "
+				"with a letter or digit at both ends",
+				value);
 			continue;
 		}
 		text = check_alloc(c, strlen(key) + strlen(value) + 2, 1);

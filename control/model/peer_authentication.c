@@ -10,18 +10,18 @@
 #include <string.h>
 #include "control/model/kind.h"
 
-static const struct member spec_members[] = { { "selector" }, { "mtls" }, { "portLevelMtls" } };
-static const struct member selector_members[] = { { "matchLabels" } };
-static const struct member mtls_members[] = { { "mode" } };
+static const struct member spec_members[] = {{"selector"}, {"mtls"}, {"portLevelMtls"}};
+static const struct member selector_members[] = {{"matchLabels"}};
+static const struct member mtls_members[] = {{"mode"}};
 
 static const struct {
 	const char *name;
 	enum model_mtls mode;
 } modes[] = {
-	{ "UNSET", MODEL_MTLS_UNSET },
-	{ "DISABLE", MODEL_MTLS_DISABLE },
-	{ "PERMISSIVE", MODEL_MTLS_PERMISSIVE },
-	{ "STRICT", MODEL_MTLS_STRICT },
+	{"UNSET", MODEL_MTLS_UNSET},
+	{"DISABLE", MODEL_MTLS_DISABLE},
+	{"PERMISSIVE", MODEL_MTLS_PERMISSIVE},
+	{"STRICT", MODEL_MTLS_STRICT},
 };
 
 static enum model_mtls mtls_read(struct check *c, const struct field *f)
@@ -52,7 +52,7 @@ static void port_level_read(struct check *c, const struct field *f, struct peer_
 	pa->ports = check_alloc(c, json_object_size(f->value), sizeof(*pa->ports));
 	if (!pa->ports)
 		return;
-	json_object_foreach((json_t *)f->value, key, v) {
+	json_object_foreach ((json_t *)f->value, key, v) {
 		struct port_mtls *p = &pa->ports[pa->n_ports];
 		struct field item;
 		uint64_t port;
@@ -61,7 +61,7 @@ static void port_level_read(struct check *c, const struct field *f, struct peer_
 			field_refuse_member(c, f, key, "\"%.40s\" is not a port: use 1 to 65535", key);
 			continue;
 		}
-		*p = (struct port_mtls){ .port = (uint16_t)port, .mode = MODEL_MTLS_UNSET };
+		*p = (struct port_mtls){.port = (uint16_t)port, .mode = MODEL_MTLS_UNSET};
 		if (field_get(f, key, &item))
 			p->mode = mtls_read(c, &item);
 		pa->n_ports++;
@@ -88,9 +88,11 @@ void peer_authentication_parse(struct check *c, const struct field *root, struct
 	if (field_get_object(c, &spec, "portLevelMtls", &f))
 		port_level_read(c, &f, pa);
 	if (pa->n_ports && !pa->n_selector)
-		field_refuse_member(c, &spec, "portLevelMtls", "holds for workloads alone: add a selector with matchLabels");
+		field_refuse_member(c, &spec, "portLevelMtls",
+				    "holds for workloads alone: add a selector with matchLabels");
 	if (pa->n_selector && resource_is_root_namespace(r->namespace))
-		field_refuse_member(c, &spec, "selector",
-				    "has no effect in the root namespace %s: move the policy to the workload's namespace",
-				    r->namespace);
+		field_refuse_member(
+			c, &spec, "selector",
+			"has no effect in the root namespace %s: move the policy to the workload's namespace",
+			r->namespace);
 }

@@ -13,16 +13,29 @@ static const struct {
 	const char *name;
 	enum model_protocol protocol;
 } names[] = {
-	{ "http", MODEL_APP_HTTP1 },	     { "http1", MODEL_APP_HTTP1 },	   { "http2", MODEL_APP_HTTP2 },
-	{ "h2c", MODEL_APP_HTTP2 },	     { "grpc", MODEL_APP_GRPC },	   { "grpc-web", MODEL_APP_HTTP1 },
-	{ "ws", MODEL_APP_HTTP1 },	     { "tcp", MODEL_APP_TCP },		   { "udp", MODEL_APP_TCP },
-	{ "tls", MODEL_APP_TLS },	     { "https", MODEL_APP_TLS },	   { "wss", MODEL_APP_TLS },
-	{ "redis", MODEL_APP_TCP },	     { "mysql", MODEL_APP_SERVER_FIRST },  { "mongo", MODEL_APP_SERVER_FIRST },
-	{ "smtp", MODEL_APP_SERVER_FIRST },  { "ftp", MODEL_APP_SERVER_FIRST },	   { "ssh", MODEL_APP_SERVER_FIRST },
-	{ "imap", MODEL_APP_SERVER_FIRST },  { "pop3", MODEL_APP_SERVER_FIRST },
+	{"http", MODEL_APP_HTTP1},
+	{"http1", MODEL_APP_HTTP1},
+	{"http2", MODEL_APP_HTTP2},
+	{"h2c", MODEL_APP_HTTP2},
+	{"grpc", MODEL_APP_GRPC},
+	{"grpc-web", MODEL_APP_HTTP1},
+	{"ws", MODEL_APP_HTTP1},
+	{"tcp", MODEL_APP_TCP},
+	{"udp", MODEL_APP_TCP},
+	{"tls", MODEL_APP_TLS},
+	{"https", MODEL_APP_TLS},
+	{"wss", MODEL_APP_TLS},
+	{"redis", MODEL_APP_TCP},
+	{"mysql", MODEL_APP_SERVER_FIRST},
+	{"mongo", MODEL_APP_SERVER_FIRST},
+	{"smtp", MODEL_APP_SERVER_FIRST},
+	{"ftp", MODEL_APP_SERVER_FIRST},
+	{"ssh", MODEL_APP_SERVER_FIRST},
+	{"imap", MODEL_APP_SERVER_FIRST},
+	{"pop3", MODEL_APP_SERVER_FIRST},
 };
 
-static const uint16_t server_first_ports[] = { 21, 22, 25, 110, 143, 587, 3306 };
+static const uint16_t server_first_ports[] = {21, 22, 25, 110, 143, 587, 3306};
 
 static bool protocol_find(struct str name, enum model_protocol *ret)
 {
@@ -64,6 +77,6 @@ void tcp_only(struct check *c, const struct field *port)
 	const char *protocol = "TCP";
 
 	if (field_get_string(c, port, "protocol", &protocol) && strcmp(protocol, "TCP") != 0)
-		field_refuse_member(c, port, "protocol", "\"%.20s\" is not carried by the mesh: use TCP, or leave this port out",
-				    protocol);
+		field_refuse_member(c, port, "protocol",
+				    "\"%.20s\" is not carried by the mesh: use TCP, or leave this port out", protocol);
 }

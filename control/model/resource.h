@@ -128,7 +128,8 @@ struct resource {
 /** model_resources() - all of one kind, sorted by (namespace, name); borrowed until the next change of the model */
 struct resource *const *model_resources(const struct model *m, enum resource_kind kind, size_t *ret_n);
 /** model_resource_find() - NULL when there is none */
-const struct resource *model_resource_find(const struct model *m, enum resource_kind kind, const char *namespace, const char *name);
+const struct resource *model_resource_find(const struct model *m, enum resource_kind kind, const char *namespace,
+					   const char *name);
 /** model_workloads() - sorted by (namespace, name); borrowed until the next change of the model */
 const struct model_workload *const *model_workloads(const struct model *m, size_t *ret_n);
 const struct model_settings *model_get_settings(const struct model *m);

@@ -9,35 +9,32 @@
 #include "control/model/kind.h"
 
 static const struct member spec_members[] = {
-	{ "ports" },
-	{ "selector" },
-	{ "clusterIP" },
-	{ "clusterIPs" },
-	{ "type" },
-	{ "ipFamilies" },
-	{ "ipFamilyPolicy" },
-	{ "publishNotReadyAddresses" },
-	{ "sessionAffinity" },
-	{ "internalTrafficPolicy" },
-	{ "trafficDistribution", MEMBER_IGNORED }, /* a preference among zones: all workloads here are in one place */
-	{ "externalName", MEMBER_REFUSED, "write a Service without selector and an EndpointSlice with the addresses" },
-	{ "sessionAffinityConfig", MEMBER_REFUSED, "sessions are not pinned to an endpoint; remove it" },
-	{ "externalIPs", MEMBER_REFUSED, "a service has cluster addresses alone; remove it" },
-	{ "externalTrafficPolicy", MEMBER_REFUSED, "it belongs to types NodePort and LoadBalancer; remove it" },
-	{ "healthCheckNodePort", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it" },
-	{ "allocateLoadBalancerNodePorts", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it" },
-	{ "loadBalancerClass", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it" },
-	{ "loadBalancerIP", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it" },
-	{ "loadBalancerSourceRanges", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it" },
+	{"ports"},
+	{"selector"},
+	{"clusterIP"},
+	{"clusterIPs"},
+	{"type"},
+	{"ipFamilies"},
+	{"ipFamilyPolicy"},
+	{"publishNotReadyAddresses"},
+	{"sessionAffinity"},
+	{"internalTrafficPolicy"},
+	{"trafficDistribution", MEMBER_IGNORED}, /* a preference among zones: all workloads here are in one place */
+	{"externalName", MEMBER_REFUSED, "write a Service without selector and an EndpointSlice with the addresses"},
+	{"sessionAffinityConfig", MEMBER_REFUSED, "sessions are not pinned to an endpoint; remove it"},
+	{"externalIPs", MEMBER_REFUSED, "a service has cluster addresses alone; remove it"},
+	{"externalTrafficPolicy", MEMBER_REFUSED, "it belongs to types NodePort and LoadBalancer; remove it"},
+	{"healthCheckNodePort", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it"},
+	{"allocateLoadBalancerNodePorts", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it"},
+	{"loadBalancerClass", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it"},
+	{"loadBalancerIP", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it"},
+	{"loadBalancerSourceRanges", MEMBER_REFUSED, "it belongs to type LoadBalancer; remove it"},
 };
 
 static const struct member port_members[] = {
-	{ "name" },
-	{ "protocol" },
-	{ "port" },
-	{ "targetPort" },
-	{ "appProtocol" },
-	{ "nodePort", MEMBER_REFUSED, "it belongs to types NodePort and LoadBalancer; remove it" },
+	{"name"},        {"protocol"},
+	{"port"},        {"targetPort"},
+	{"appProtocol"}, {"nodePort", MEMBER_REFUSED, "it belongs to types NodePort and LoadBalancer; remove it"},
 };
 
 static void target_port_read(struct check *c, const struct field *f, struct service_port *p)
@@ -48,10 +45,11 @@ static void target_port_read(struct check *c, const struct field *f, struct serv
 	if (!field_get(f, "targetPort", &target))
 		return;
 	if (json_is_string(target.value))
-		field_refuse(c, &target,
-			     "\"%.40s\" is the name of a container's port, and workloads here have no containers: write the "
-			     "number",
-			     json_string_value(target.value));
+		field_refuse(
+			c, &target,
+			"\"%.40s\" is the name of a container's port, and workloads here have no containers: write the "
+			"number",
+			json_string_value(target.value));
 	else
 		(void)field_port(c, &target, &p->target_port);
 }
@@ -100,10 +98,12 @@ static void ports_read(struct check *c, const struct field *spec, struct service
 		port_read(c, &f, n, &s->ports[i]);
 		for (size_t k = 0; k < i; k++) {
 			if (s->ports[i].port && s->ports[k].port == s->ports[i].port)
-				field_refuse_member(c, &f, "port", "%u is port %zu of this service already: give it another number",
+				field_refuse_member(c, &f, "port",
+						    "%u is port %zu of this service already: give it another number",
 						    s->ports[i].port, k);
 			if (s->ports[i].name[0] && strcmp(s->ports[k].name, s->ports[i].name) == 0)
-				field_refuse_member(c, &f, "name", "\"%s\" is the name of port %zu already: give it another name",
+				field_refuse_member(c, &f, "name",
+						    "\"%s\" is the name of port %zu already: give it another name",
 						    s->ports[i].name, k);
 		}
 	}
@@ -116,20 +116,23 @@ static void type_check(struct check *c, const struct field *spec)
 
 	(void)field_get_string(c, spec, "type", &type);
 	if (strcmp(type, "ExternalName") == 0)
-		field_refuse_member(c, spec, "type",
-				    "ExternalName is not supported, as it is an alias in DNS and no destination of the mesh: write "
-				    "a Service without selector and an EndpointSlice with the addresses");
+		field_refuse_member(
+			c, spec, "type",
+			"ExternalName is not supported, as it is an alias in DNS and no destination of the mesh: write "
+			"a Service without selector and an EndpointSlice with the addresses");
 	else if (strcmp(type, "NodePort") == 0 || strcmp(type, "LoadBalancer") == 0)
-		field_refuse_member(c, spec, "type", "%s is not supported, as there is no outside to publish to: use ClusterIP", type);
+		field_refuse_member(c, spec, "type",
+				    "%s is not supported, as there is no outside to publish to: use ClusterIP", type);
 	else if (strcmp(type, "ClusterIP") != 0)
 		field_refuse_member(c, spec, "type", "unknown type \"%.40s\": use ClusterIP", type);
 	(void)field_get_string(c, spec, "sessionAffinity", &affinity);
 	if (strcmp(affinity, "None") != 0)
-		field_refuse_member(c, spec, "sessionAffinity", "\"%.40s\" is not supported: use None, or leave it out", affinity);
+		field_refuse_member(c, spec, "sessionAffinity", "\"%.40s\" is not supported: use None, or leave it out",
+				    affinity);
 	(void)field_get_string(c, spec, "internalTrafficPolicy", &traffic);
 	if (strcmp(traffic, "Cluster") != 0)
-		field_refuse_member(c, spec, "internalTrafficPolicy", "\"%.40s\" is not supported: use Cluster, or leave it out",
-				    traffic);
+		field_refuse_member(c, spec, "internalTrafficPolicy",
+				    "\"%.40s\" is not supported: use Cluster, or leave it out", traffic);
 }
 
 void service_parse(struct check *c, const struct field *root, struct resource *r)

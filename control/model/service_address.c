@@ -65,11 +65,11 @@ static void stated_read(struct check *c, const struct field *f, const char *text
 	range = addr_is_v4(&a) ? &c->settings->service_cidr4 : &c->settings->service_cidr6;
 	if (range->prefix_bits == 0 || !cidr_has(range, a.ip)) {
 		char net[ADDR_TEXT_BYTES];
-		struct addr base = { 0 };
+		struct addr base = {0};
 
 		memcpy(base.ip, range->ip, 16);
-		field_refuse(c, f, "%s is outside of the services' range %s/%u: remove it, and an address is given", text,
-			     addr_format_ip(&base, net), range->prefix_bits - (addr_is_v4(&a) ? 96u : 0u));
+		field_refuse(c, f, "%s is outside of the services' range %s/%u: remove it, and an address is given",
+			     text, addr_format_ip(&base, net), range->prefix_bits - (addr_is_v4(&a) ? 96u : 0u));
 		return;
 	}
 	if (memcmp(a.ip, range->ip, 16) == 0) {
@@ -104,7 +104,8 @@ static bool cluster_ip_read(struct check *c, const struct field *spec, struct fa
 		if (!field_string(c, &item, &text))
 			return false;
 		if (i == 0 && first[0] && strcmp(first, text) != 0)
-			field_refuse(c, &item, "\"%.60s\" is not clusterIP, \"%.60s\": the first of both must be equal", text, first);
+			field_refuse(c, &item, "\"%.60s\" is not clusterIP, \"%.60s\": the first of both must be equal",
+				     text, first);
 		if (strcmp(text, "None") == 0 && n == 1)
 			return true;
 		stated_read(c, &item, text, fam);
@@ -135,7 +136,8 @@ static void families_settle(struct check *c, const struct field *spec, struct fa
 	dual = strcmp(policy, "PreferDualStack") == 0 || strcmp(policy, "RequireDualStack") == 0;
 	if (policy[0] && !dual && strcmp(policy, "SingleStack") != 0)
 		field_refuse_member(c, spec, "ipFamilyPolicy",
-				    "unknown policy \"%.40s\": use SingleStack, PreferDualStack or RequireDualStack", policy);
+				    "unknown policy \"%.40s\": use SingleStack, PreferDualStack or RequireDualStack",
+				    policy);
 	if (dual) {
 		if (f->n == 1 && family_is_available(c, !f->v6[0])) {
 			f->v6[1] = !f->v6[0];
@@ -147,7 +149,8 @@ static void families_settle(struct check *c, const struct field *spec, struct fa
 					    "there is a range of one family alone for services here: use SingleStack");
 	} else if (policy[0] == 'S' && f->n == 2) {
 		if (known)
-			field_refuse_member(c, spec, "ipFamilyPolicy", "SingleStack with two families: leave one of them out");
+			field_refuse_member(c, spec, "ipFamilyPolicy",
+					    "SingleStack with two families: leave one of them out");
 		f->n = 1;
 	}
 }
@@ -155,7 +158,7 @@ static void families_settle(struct check *c, const struct field *spec, struct fa
 void service_addresses_read(struct check *c, const struct field *spec, struct service *s)
 {
 	unsigned int before = c->n_refused;
-	struct families f = { 0 };
+	struct families f = {0};
 
 	family_list_read(c, spec, &f);
 	s->headless = cluster_ip_read(c, spec, &f);
@@ -166,7 +169,8 @@ void service_addresses_read(struct check *c, const struct field *spec, struct se
 		s->addresses[i].v6 = f.v6[i];
 	for (size_t i = 0; i < f.n_stated; i++) {
 		if (i >= f.n || f.v6[i] == addr_is_v4(&f.stated[i])) {
-			field_refuse_member(c, spec, "ipFamilies", "do not fit the stated addresses: name the families in their order");
+			field_refuse_member(c, spec, "ipFamilies",
+					    "do not fit the stated addresses: name the families in their order");
 			return;
 		}
 		s->addresses[i].addr = f.stated[i];

@@ -52,7 +52,8 @@ MUST_CHECK int resource_list_add(struct resource_list *l, struct resource *r);
 /* Order of (kind, namespace, name). */
 int resource_compare(const struct resource *a, const struct resource *b);
 /** resource_list_find() - in a sorted list; NULL when there is none */
-struct resource *resource_list_find(const struct resource_list *l, enum resource_kind kind, const char *namespace, const char *name);
+struct resource *resource_list_find(const struct resource_list *l, enum resource_kind kind, const char *namespace,
+				    const char *name);
 
 /* Virtual addresses (address.c) */
 
@@ -61,10 +62,12 @@ struct resource *resource_list_find(const struct resource_list *l, enum resource
  * @next:    the whole next vector
  * @refuse:  called for a service that has to go, with the one that has its address
  *
- * Services that stay as they were (kept, or of another origin) come first, then those of the set in the order of their places.
+ * Services that stay as they were (kept, or of another origin) come first, then those of the set in the order of their
+ * places.
  */
 MUST_CHECK int addresses_check(const struct resource_list *next,
-			       void (*refuse)(struct resource *r, const struct addr *a, const struct resource *owner, void *user),
+			       void (*refuse)(struct resource *r, const struct addr *a, const struct resource *owner,
+					      void *user),
 			       void *user);
 
 /**
@@ -73,6 +76,7 @@ MUST_CHECK int addresses_check(const struct resource_list *next,
  * @full:  called for a service that could not be given one
  */
 MUST_CHECK int addresses_deal(const struct model_settings *settings, const struct resource_list *old,
-			      const struct resource_list *next, void (*full)(struct resource *r, bool v6, void *user), void *user);
+			      const struct resource_list *next, void (*full)(struct resource *r, bool v6, void *user),
+			      void *user);
 
 #endif

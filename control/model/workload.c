@@ -68,7 +68,8 @@ static struct workload_entry *entry_new(const struct model_workload *w)
 	e->pub = *w;
 	e->pub.namespace = pool_str_dup(&e->pool, str_from(w->namespace)).p;
 	e->pub.name = pool_str_dup(&e->pool, str_from(w->name)).p;
-	e->pub.service_account = pool_str_dup(&e->pool, str_from(w->service_account ? w->service_account : "default")).p;
+	e->pub.service_account =
+		pool_str_dup(&e->pool, str_from(w->service_account ? w->service_account : "default")).p;
 	labels = pool_alloc(&e->pool, (w->n_labels + 1) * sizeof(*labels));
 	e->pub.labels = labels;
 	e->pub.addresses = pool_copy(&e->pool, w->addresses, w->n_addresses * sizeof(*w->addresses));

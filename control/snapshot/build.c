@@ -2,8 +2,8 @@
 /*
  * Building a snapshot
  *
- * Order: settings, workloads (services point at them), services with their endpoints, and last the inbound tables, which
- * the services have filled.
+ * Order: settings, workloads (services point at them), services with their endpoints, and last the inbound tables,
+ * which the services have filled.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,12 +41,14 @@ static int workload_copy(struct build *b, const struct model_workload *from, str
 	to->namespace = pool_str_dup(p, str_from(from->namespace)).p;
 	to->name = pool_str_dup(p, str_from(from->name)).p;
 	to->service_account = pool_str_dup(p, str_from(from->service_account)).p;
-	n = strlen(b->s->settings.trust_domain) + strlen(from->namespace) + strlen(from->service_account) + sizeof("spiffe:///ns//sa/");
+	n = strlen(b->s->settings.trust_domain) + strlen(from->namespace) + strlen(from->service_account) +
+	    sizeof("spiffe:///ns//sa/");
 	spiffe_id = pool_alloc(p, n);
 	to->addresses = pool_alloc(p, (from->n_addresses + 1) * sizeof(*to->addresses));
 	if (!labels || !to->namespace || !to->name || !to->service_account || !spiffe_id || !to->addresses)
 		return -ENOMEM;
-	snprintf(spiffe_id, n, "spiffe://%s/ns/%s/sa/%s", b->s->settings.trust_domain, from->namespace, from->service_account);
+	snprintf(spiffe_id, n, "spiffe://%s/ns/%s/sa/%s", b->s->settings.trust_domain, from->namespace,
+		 from->service_account);
 	to->spiffe_id = spiffe_id;
 	for (size_t i = 0; i < from->n_labels; i++) {
 		labels[i] = pool_str_dup(p, str_from(from->labels[i])).p;
@@ -186,7 +188,7 @@ static int build_run(struct build *b)
 
 int mesh_snapshot_build(const struct model *model, uint64_t generation, struct mesh_snapshot **ret)
 {
-	struct build b = { .model = model, .s = calloc(1, sizeof(*b.s)) };
+	struct build b = {.model = model, .s = calloc(1, sizeof(*b.s))};
 	int r;
 
 	if (!b.s)

@@ -37,11 +37,11 @@ struct build {
 	struct mesh_snapshot *s;
 	struct pool scratch;
 	struct build_workload *workloads; /* in the order of s->workloads */
-	struct hash_table label_groups;	  /* struct label_group, by (namespace, "key=value") */
-	struct hash_table slices;	  /* struct slice_group, by (namespace, service) */
+	struct hash_table label_groups;   /* struct label_group, by (namespace, "key=value") */
+	struct hash_table slices;         /* struct slice_group, by (namespace, service) */
 	struct hash_table inbound;
 	struct build_workload **matched; /* room for all workloads */
-	struct mesh_endpoint *room;	 /* for the endpoints of one port */
+	struct mesh_endpoint *room;      /* for the endpoints of one port */
 	size_t n_room, cap_room;
 };
 

@@ -19,14 +19,15 @@ static bool addresses_equal(const struct addr *a, size_t n_a, const struct addr 
 
 static bool endpoint_is_equal(const struct mesh_endpoint *a, const struct mesh_endpoint *b)
 {
-	return addr_eq(&a->addr, &b->addr) && a->ready == b->ready && a->terminating == b->terminating && a->mtls == b->mtls &&
-	       strcmp(a->spiffe_id, b->spiffe_id) == 0 && strcmp(a->workload, b->workload) == 0 &&
+	return addr_eq(&a->addr, &b->addr) && a->ready == b->ready && a->terminating == b->terminating &&
+	       a->mtls == b->mtls && strcmp(a->spiffe_id, b->spiffe_id) == 0 && strcmp(a->workload, b->workload) == 0 &&
 	       strcmp(a->namespace, b->namespace) == 0;
 }
 
 static bool port_is_equal(const struct mesh_service_port *a, const struct mesh_service_port *b)
 {
-	if (a->port != b->port || a->protocol != b->protocol || a->n_endpoints != b->n_endpoints || strcmp(a->name, b->name) != 0)
+	if (a->port != b->port || a->protocol != b->protocol || a->n_endpoints != b->n_endpoints ||
+	    strcmp(a->name, b->name) != 0)
 		return false;
 	for (size_t i = 0; i < a->n_endpoints; i++)
 		if (!endpoint_is_equal(&a->endpoints[i], &b->endpoints[i]))
@@ -50,14 +51,14 @@ static bool inbound_is_equal(const struct mesh_inbound *a, const struct mesh_inb
 	if (a->port != b->port || a->has_mtls != b->has_mtls || a->mtls != b->mtls || a->protocol != b->protocol ||
 	    !a->service != !b->service || a->service_port != b->service_port)
 		return false;
-	return !a->service ||
-	       (strcmp(a->service->name, b->service->name) == 0 && strcmp(a->service->namespace, b->service->namespace) == 0);
+	return !a->service || (strcmp(a->service->name, b->service->name) == 0 &&
+			       strcmp(a->service->namespace, b->service->namespace) == 0);
 }
 
 static bool workload_is_equal(const struct mesh_workload *a, const struct mesh_workload *b)
 {
-	if (a->id != b->id || a->default_mtls != b->default_mtls || a->n_labels != b->n_labels || a->n_inbound != b->n_inbound ||
-	    strcmp(a->spiffe_id, b->spiffe_id) != 0 ||
+	if (a->id != b->id || a->default_mtls != b->default_mtls || a->n_labels != b->n_labels ||
+	    a->n_inbound != b->n_inbound || strcmp(a->spiffe_id, b->spiffe_id) != 0 ||
 	    !addresses_equal(a->addresses, a->n_addresses, b->addresses, b->n_addresses))
 		return false;
 	for (size_t i = 0; i < a->n_labels; i++)
@@ -78,7 +79,8 @@ static int name_compare(const char *namespace_a, const char *name_a, const char 
 
 typedef void change_fn(const struct mesh_change *change, void *user);
 
-static void services_diff(const struct mesh_snapshot *old, const struct mesh_snapshot *new_, change_fn *on_change, void *user)
+static void services_diff(const struct mesh_snapshot *old, const struct mesh_snapshot *new_, change_fn *on_change,
+			  void *user)
 {
 	size_t n_old = old ? old->n_services : 0;
 
@@ -88,17 +90,18 @@ static void services_diff(const struct mesh_snapshot *old, const struct mesh_sna
 		int r = !a ? 1 : !b ? -1 : name_compare(a->namespace, a->name, b->namespace, b->name);
 
 		if (r < 0)
-			on_change(&(struct mesh_change){ .how = MESH_REMOVED, .service = a }, user);
+			on_change(&(struct mesh_change){.how = MESH_REMOVED, .service = a}, user);
 		else if (r > 0)
-			on_change(&(struct mesh_change){ .how = MESH_ADDED, .service = b }, user);
+			on_change(&(struct mesh_change){.how = MESH_ADDED, .service = b}, user);
 		else if (!service_is_equal(a, b))
-			on_change(&(struct mesh_change){ .how = MESH_CHANGED, .service = b }, user);
+			on_change(&(struct mesh_change){.how = MESH_CHANGED, .service = b}, user);
 		i += r <= 0;
 		k += r >= 0;
 	}
 }
 
-static void workloads_diff(const struct mesh_snapshot *old, const struct mesh_snapshot *new_, change_fn *on_change, void *user)
+static void workloads_diff(const struct mesh_snapshot *old, const struct mesh_snapshot *new_, change_fn *on_change,
+			   void *user)
 {
 	size_t n_old = old ? old->n_workloads : 0;
 
@@ -108,11 +111,11 @@ static void workloads_diff(const struct mesh_snapshot *old, const struct mesh_sn
 		int r = !a ? 1 : !b ? -1 : name_compare(a->namespace, a->name, b->namespace, b->name);
 
 		if (r < 0)
-			on_change(&(struct mesh_change){ .how = MESH_REMOVED, .workload = a }, user);
+			on_change(&(struct mesh_change){.how = MESH_REMOVED, .workload = a}, user);
 		else if (r > 0)
-			on_change(&(struct mesh_change){ .how = MESH_ADDED, .workload = b }, user);
+			on_change(&(struct mesh_change){.how = MESH_ADDED, .workload = b}, user);
 		else if (!workload_is_equal(a, b))
-			on_change(&(struct mesh_change){ .how = MESH_CHANGED, .workload = b }, user);
+			on_change(&(struct mesh_change){.how = MESH_CHANGED, .workload = b}, user);
 		i += r <= 0;
 		k += r >= 0;
 	}

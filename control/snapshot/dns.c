@@ -2,13 +2,13 @@
 /*
  * Names of the mesh
  *
- * What a resolver with the search list of a pod (NS.svc.DOMAIN, svc.DOMAIN, DOMAIN) would find. Of two labels the reading
- * "service.namespace" comes before "pod.service".
+ * What a resolver with the search list of a pod (NS.svc.DOMAIN, svc.DOMAIN, DOMAIN) would find. Of two labels the
+ * reading "service.namespace" comes before "pod.service".
  */
 #include <string.h>
 #include "control/snapshot/tables.h"
 
-#define LABELS_MAX 3
+#define LABELS_MAX     3
 #define NAME_MAX_BYTES 64
 
 bool pod_eq(const struct hash_node *n, const void *key)
@@ -40,7 +40,8 @@ static const struct mesh_service *service_find(const struct mesh_snapshot *s, st
 	return label_copy(namespace, ns) && label_copy(name, n) ? mesh_snapshot_service_find(s, ns, n) : NULL;
 }
 
-static bool service_answer(const struct mesh_snapshot *s, struct str namespace, struct str name, struct mesh_dns_answer *ret)
+static bool service_answer(const struct mesh_snapshot *s, struct str namespace, struct str name,
+			   struct mesh_dns_answer *ret)
 {
 	const struct mesh_service *svc = service_find(s, namespace, name);
 	const struct dns_entry *e;
@@ -48,7 +49,7 @@ static bool service_answer(const struct mesh_snapshot *s, struct str namespace, 
 	if (!svc)
 		return false;
 	e = &s->dns[svc - s->services];
-	*ret = (struct mesh_dns_answer){ svc, svc->hostname, e->addresses, e->n_addresses };
+	*ret = (struct mesh_dns_answer){svc, svc->hostname, e->addresses, e->n_addresses};
 	return true;
 }
 
@@ -61,11 +62,11 @@ static bool pod_answer(const struct mesh_snapshot *s, struct str namespace, stru
 
 	if (!svc || !svc->headless)
 		return false;
-	n = hash_table_find(&s->pods, pod_hash(svc, pod), pod_eq, &(struct pod_key){ svc, pod });
+	n = hash_table_find(&s->pods, pod_hash(svc, pod), pod_eq, &(struct pod_key){svc, pod});
 	if (!n)
 		return false;
 	e = container_of(n, struct pod_entry, node);
-	*ret = (struct mesh_dns_answer){ svc, e->canonical, e->addresses, e->n_addresses };
+	*ret = (struct mesh_dns_answer){svc, e->canonical, e->addresses, e->n_addresses};
 	return true;
 }
 
@@ -78,7 +79,8 @@ static bool suffix_strip(struct str *s, struct str suffix)
 	return true;
 }
 
-bool mesh_snapshot_dns_find(const struct mesh_snapshot *s, const char *namespace, struct str name, struct mesh_dns_answer *ret)
+bool mesh_snapshot_dns_find(const struct mesh_snapshot *s, const char *namespace, struct str name,
+			    struct mesh_dns_answer *ret)
 {
 	struct str own = str_from(namespace), rest = name, part, label[LABELS_MAX];
 	bool with_domain = suffix_strip(&rest, str_from(s->settings.cluster_domain));
@@ -98,7 +100,8 @@ bool mesh_snapshot_dns_find(const struct mesh_snapshot *s, const char *namespace
 	case 1:
 		return service_answer(s, own, label[0], ret);
 	case 2:
-		return service_answer(s, label[1], label[0], ret) || (!with_svc && pod_answer(s, own, label[1], label[0], ret));
+		return service_answer(s, label[1], label[0], ret) ||
+		       (!with_svc && pod_answer(s, own, label[1], label[0], ret));
 	case 3:
 		return pod_answer(s, label[2], label[1], label[0], ret);
 	default:

@@ -3,8 +3,9 @@
  * Services and their endpoints
  *
  * A service with a selector has the workloads that match: one endpoint for each, by the service's first family, as the
- * virtual address of that family would lead to in a cluster (both families where a headless service asks for both). A service
- * without one has what its slices say. The other addresses of a workload are known to the look-up by address alone.
+ * virtual address of that family would lead to in a cluster (both families where a headless service asks for both). A
+ * service without one has what its slices say. The other addresses of a workload are known to the look-up by address
+ * alone.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -88,14 +89,14 @@ static bool inbound_eq(const struct hash_node *n, const void *key)
 
 struct build_inbound *inbound_get(struct build *b, struct build_workload *w, uint16_t port)
 {
-	uint64_t key[2] = { (uint64_t)(uintptr_t)w, port }, hash;
+	uint64_t key[2] = {(uint64_t)(uintptr_t)w, port}, hash;
 	struct build_inbound *in;
 	struct hash_node *n;
 
 	if (w->inbound && w->inbound->out.port == port) /* the last one asked for */
 		return w->inbound;
 	hash = hash_bytes(key, sizeof(key));
-	n = hash_table_find(&b->inbound, hash, inbound_eq, &(struct inbound_key){ w, port });
+	n = hash_table_find(&b->inbound, hash, inbound_eq, &(struct inbound_key){w, port});
 	if (n)
 		return container_of(n, struct build_inbound, node);
 	in = pool_zalloc(&b->scratch, sizeof(*in));
@@ -127,11 +128,11 @@ static int inbound_note(struct build *b, struct build_workload *w, uint16_t port
 
 static struct mesh_endpoint endpoint_of(const struct build_workload *w, const struct addr *ip, uint16_t port)
 {
-	struct mesh_endpoint e = { .addr = *ip,
-				   .mtls = mtls_at(&w->mtls, port, NULL) != MESH_MTLS_DISABLE,
-				   .spiffe_id = w->out->spiffe_id,
-				   .workload = w->out->name,
-				   .namespace = w->out->namespace };
+	struct mesh_endpoint e = {.addr = *ip,
+				  .mtls = mtls_at(&w->mtls, port, NULL) != MESH_MTLS_DISABLE,
+				  .spiffe_id = w->out->spiffe_id,
+				  .workload = w->out->name,
+				  .namespace = w->out->namespace};
 
 	e.addr.port = port;
 	return e;
@@ -173,8 +174,8 @@ static bool address_serves(const struct service *svc, const struct model_workloa
 	return false;
 }
 
-static int index_add(struct build *b, const struct mesh_endpoint *e, const struct mesh_service *svc, const struct mesh_service_port *port,
-		     bool copy)
+static int index_add(struct build *b, const struct mesh_endpoint *e, const struct mesh_service *svc,
+		     const struct mesh_service_port *port, bool copy)
 {
 	uint64_t hash = endpoint_hash(&e->addr);
 	struct endpoint_entry *entry;
@@ -198,8 +199,8 @@ static int index_add(struct build *b, const struct mesh_endpoint *e, const struc
 	return hash_table_add(&b->s->endpoints, &entry->node, hash);
 }
 
-static int workload_endpoints_add(struct build *b, const struct resource *r, struct build_workload *w, const struct mesh_service *svc,
-				  const struct mesh_service_port *port, uint16_t target)
+static int workload_endpoints_add(struct build *b, const struct resource *r, struct build_workload *w,
+				  const struct mesh_service *svc, const struct mesh_service_port *port, uint16_t target)
 {
 	const struct model_workload *m = w->model;
 	int err = inbound_note(b, w, target, svc, port);
@@ -217,11 +218,11 @@ static int workload_endpoints_add(struct build *b, const struct resource *r, str
 	return err;
 }
 
-static int slice_endpoint_add(struct build *b, const struct slice_endpoint *from, const struct addr *ip, uint16_t number,
-			      const struct mesh_service *svc, const struct mesh_service_port *port)
+static int slice_endpoint_add(struct build *b, const struct slice_endpoint *from, const struct addr *ip,
+			      uint16_t number, const struct mesh_service *svc, const struct mesh_service_port *port)
 {
 	const struct mesh_workload *out = mesh_snapshot_workload_by_ip(b->s, ip);
-	struct mesh_endpoint e = { .addr = *ip, .spiffe_id = "", .workload = "", .namespace = "" };
+	struct mesh_endpoint e = {.addr = *ip, .spiffe_id = "", .workload = "", .namespace = ""};
 	int err;
 
 	if (out) {
@@ -238,7 +239,8 @@ static int slice_endpoint_add(struct build *b, const struct slice_endpoint *from
 	return room_add(b, &e);
 }
 
-static int slices_add(struct build *b, const struct resource *r, const struct mesh_service *svc, const struct mesh_service_port *port)
+static int slices_add(struct build *b, const struct resource *r, const struct mesh_service *svc,
+		      const struct mesh_service_port *port)
 {
 	int err = 0;
 
@@ -257,8 +259,8 @@ static int slices_add(struct build *b, const struct resource *r, const struct me
 	return err;
 }
 
-static int port_build(struct build *b, const struct resource *r, const struct mesh_service *svc, struct mesh_service_port *port,
-		      const struct service_port *from, size_t n_matched)
+static int port_build(struct build *b, const struct resource *r, const struct mesh_service *svc,
+		      struct mesh_service_port *port, const struct service_port *from, size_t n_matched)
 {
 	int err = 0;
 
@@ -321,7 +323,7 @@ static int pod_add(struct build *b, const struct mesh_service *svc, const char *
 
 	if (!e)
 		return -ENOMEM;
-	*e = (struct pod_entry){ .service = svc, .addresses = l->items, .n_addresses = l->n };
+	*e = (struct pod_entry){.service = svc, .addresses = l->items, .n_addresses = l->n};
 	e->name = text_dup(&b->s->pool, name);
 	e->canonical = pool_alloc(&b->s->pool, strlen(name) + strlen(svc->hostname) + 2);
 	if (!e->name || !e->canonical)
@@ -343,14 +345,14 @@ static bool workload_is_published(const struct service *svc, const struct model_
 	return svc->n_ports == 0;
 }
 
-static int headless_names_build(struct build *b, const struct resource *r, const struct mesh_service *svc, size_t n_matched,
-				struct addr_list *all)
+static int headless_names_build(struct build *b, const struct resource *r, const struct mesh_service *svc,
+				size_t n_matched, struct addr_list *all)
 {
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && i < n_matched; i++) {
 		const struct model_workload *w = b->matched[i]->model;
-		struct addr_list own = { 0 };
+		struct addr_list own = {0};
 
 		if (!workload_is_published(&r->service, w))
 			continue;
@@ -366,7 +368,7 @@ static int headless_names_build(struct build *b, const struct resource *r, const
 
 		for (size_t i = 0; err == 0 && i < s->n_endpoints; i++) {
 			const struct slice_endpoint *e = &s->endpoints[i];
-			struct addr_list own = { 0 };
+			struct addr_list own = {0};
 
 			for (size_t k = 0; err == 0 && e->ready && k < e->n_addresses; k++) {
 				err = addr_list_add(b, &own, &e->addresses[k]);
@@ -405,7 +407,7 @@ static int addresses_build(struct build *b, const struct resource *r, struct mes
 int service_build(struct build *b, const struct resource *r, size_t index)
 {
 	struct mesh_service *svc = &b->s->services[index];
-	struct addr_list names = { 0 };
+	struct addr_list names = {0};
 	size_t n_matched = matches_find(b, r, b->matched);
 	int err;
 
@@ -422,7 +424,7 @@ int service_build(struct build *b, const struct resource *r, size_t index)
 		err = port_build(b, r, svc, &svc->ports[i], &r->service.ports[i], n_matched);
 	if (err == 0 && svc->headless)
 		err = headless_names_build(b, r, svc, n_matched, &names);
-	b->s->dns[index] = svc->headless ? (struct dns_entry){ names.items, names.n } :
-					   (struct dns_entry){ svc->addresses, svc->n_addresses };
+	b->s->dns[index] = svc->headless ? (struct dns_entry){names.items, names.n}
+					 : (struct dns_entry){svc->addresses, svc->n_addresses};
 	return err;
 }

@@ -48,7 +48,7 @@ static bool label_group_eq(const struct hash_node *n, const void *key)
 static struct label_group *label_group_find(const struct build *b, const char *namespace, const char *label)
 {
 	struct hash_node *n = hash_table_find(&b->label_groups, pair_hash(namespace, label), label_group_eq,
-					      &(struct pair_key){ namespace, label });
+					      &(struct pair_key){namespace, label});
 
 	return n ? container_of(n, struct label_group, node) : NULL;
 }
@@ -150,7 +150,7 @@ static bool slice_group_eq(const struct hash_node *n, const void *key)
 static struct slice_group *slice_group_find(const struct build *b, const char *namespace, const char *service)
 {
 	struct hash_node *n = hash_table_find(&b->slices, pair_hash(namespace, service), slice_group_eq,
-					      &(struct pair_key){ namespace, service });
+					      &(struct pair_key){namespace, service});
 
 	return n ? container_of(n, struct slice_group, node) : NULL;
 }

@@ -2,9 +2,9 @@
 /*
  * Which PeerAuthentication holds
  *
- * Per level (mesh, namespace, workload) one policy counts: the oldest by creationTimestamp, among equals (also where none
- * is stated) the first by name. A narrower level wins over a wider one; UNSET takes what the wider says. The last word is PERMISSIVE.
- * Ports are said by the workload's policy alone.
+ * Per level (mesh, namespace, workload) one policy counts: the oldest by creationTimestamp, among equals (also where
+ * none is stated) the first by name. A narrower level wins over a wider one; UNSET takes what the wider says. The last
+ * word is PERMISSIVE. Ports are said by the workload's policy alone.
  */
 #include <string.h>
 #include "control/snapshot/build.h"
@@ -15,7 +15,7 @@ static int age_compare(const struct resource *a, const struct resource *b)
 
 	if (!a->created[0] != !b->created[0])
 		return a->created[0] ? -1 : 1; /* one that was never in a cluster is the younger */
-	r = strcmp(a->created, b->created); /* RFC 3339 in UTC sorts by time */
+	r = strcmp(a->created, b->created);    /* RFC 3339 in UTC sorts by time */
 	if (r == 0)
 		r = strcmp(a->name, b->name);
 	return r ? r : strcmp(a->namespace, b->namespace);
@@ -65,7 +65,7 @@ static void mode_narrow(enum mesh_mtls *mode, const struct resource *r)
 struct mtls_rules mtls_resolve(const struct model *model, const struct model_workload *w)
 {
 	const struct resource *mesh = NULL, *namespace = NULL, *workload = NULL;
-	struct mtls_rules rules = { .base = MESH_MTLS_PERMISSIVE };
+	struct mtls_rules rules = {.base = MESH_MTLS_PERMISSIVE};
 	struct resource *const *list;
 	size_t n;
 

@@ -78,18 +78,21 @@ static int workload_compare(const void *key, const void *item)
 	return r ? r : strcmp(k->name, w->name);
 }
 
-const struct mesh_service *mesh_snapshot_service_find(const struct mesh_snapshot *s, const char *namespace, const char *name)
+const struct mesh_service *mesh_snapshot_service_find(const struct mesh_snapshot *s, const char *namespace,
+						      const char *name)
 {
-	struct name_key key = { namespace, name };
+	struct name_key key = {namespace, name};
 
 	return s->n_services ? bsearch(&key, s->services, s->n_services, sizeof(*s->services), service_compare) : NULL;
 }
 
-const struct mesh_workload *mesh_snapshot_workload_find(const struct mesh_snapshot *s, const char *namespace, const char *name)
+const struct mesh_workload *mesh_snapshot_workload_find(const struct mesh_snapshot *s, const char *namespace,
+							const char *name)
 {
-	struct name_key key = { namespace, name };
+	struct name_key key = {namespace, name};
 
-	return s->n_workloads ? bsearch(&key, s->workloads, s->n_workloads, sizeof(*s->workloads), workload_compare) : NULL;
+	return s->n_workloads ? bsearch(&key, s->workloads, s->n_workloads, sizeof(*s->workloads), workload_compare)
+			      : NULL;
 }
 
 bool ip_entry_eq(const struct hash_node *n, const void *key)

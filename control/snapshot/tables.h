@@ -66,8 +66,8 @@ struct pod_key {
 	struct str name;
 };
 bool pod_eq(const struct hash_node *n, const void *key);
-bool endpoint_eq(const struct hash_node *n, const void *key);  /* const struct addr * with port */
-bool ip_entry_eq(const struct hash_node *n, const void *key);  /* const struct addr * */
+bool endpoint_eq(const struct hash_node *n, const void *key); /* const struct addr * with port */
+bool ip_entry_eq(const struct hash_node *n, const void *key); /* const struct addr * */
 uint64_t endpoint_hash(const struct addr *a);
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * A watched folder of policy: see file.h
  *
- * notice (inotify, or a slow look round) -> wait until it is quiet -> read until two looks agree -> parse -> one set to the model.
- * What guards a half-made change: a short pause after every notice; no reading while a file is written to and not yet
- * closed; a second look before files are taken for deleted; the reading is repeated if anything moved meanwhile.
+ * notice (inotify, or a slow look round) -> wait until it is quiet -> read until two looks agree -> parse -> one set to
+ * the model. What guards a half-made change: a short pause after every notice; no reading while a file is written to
+ * and not yet closed; a second look before files are taken for deleted; the reading is repeated if anything moved
+ * meanwhile.
  */
 #include "control/source/file.h"
 
@@ -20,19 +21,19 @@
 #include "control/source/folder.h"
 #include "control/source/yaml.h"
 
-#define QUIET_MS	   4	/* after the last notice */
-#define QUIET_MAX_MS	   30	/* after the first */
-#define SHRINK_MS	   25	/* files that are gone must still be gone after this */
+#define QUIET_MS           4    /* after the last notice */
+#define QUIET_MAX_MS       30   /* after the first */
+#define SHRINK_MS          25   /* files that are gone must still be gone after this */
 #define WRITER_PATIENCE_MS 1000 /* a file that stays open this long after its last write is taken as it is */
-#define ROUND_MS	   2000 /* look round for what inotify does not tell: mounts, links, links' targets */
-#define MISSING_ROUND_MS   200	/* the same while the folder is missing */
-#define RETRY_MS	   1000 /* after memory was out */
-#define READS_MAX	   4	/* in one scan, before it is put off */
-#define WRITERS_MAX	   64
+#define ROUND_MS           2000 /* look round for what inotify does not tell: mounts, links, links' targets */
+#define MISSING_ROUND_MS   200  /* the same while the folder is missing */
+#define RETRY_MS           1000 /* after memory was out */
+#define READS_MAX          4    /* in one scan, before it is put off */
+#define WRITERS_MAX        64
 
-#define WATCH_FOLDER                                                                                                   \
-	(IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | \
-	 IN_MOVE_SELF | IN_ONLYDIR)
+#define WATCH_FOLDER                                                                                    \
+	(IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | \
+	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define WATCH_PARENT (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_ONLYDIR)
 
 /* A file that was written to and not closed since. */
@@ -52,6 +53,8 @@ struct file_source {
 	struct writer writers[WRITERS_MAX];
 	size_t n_writers;
 	bool shrink_confirmed;
+	bool folder_lost;   /* the folder we knew is no longer there: what bears its name is another one (inode numbers
+			       come again) */
 	struct folder last; /* as it was last given to the model */
 	char *missing_why;  /* the folder cannot be read now */
 	struct file_source_stats stats;
@@ -111,13 +114,12 @@ static bool event_note(struct file_source *s, const struct inotify_event *ev)
 	}
 	if (ev->wd == s->wd_parent && ev->wd != s->wd_dir)
 		return strcmp(name, s->base) == 0;
-	if (ev->mask & IN_IGNORED) {
-		if (ev->wd == s->wd_dir)
-			s->wd_dir = -1;
-		return true;
-	}
 	if (ev->wd != s->wd_dir)
 		return false;
+	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED))
+		s->folder_lost = true;
+	if (ev->mask & IN_IGNORED)
+		s->wd_dir = -1;
 	if ((ev->mask & IN_MODIFY) && folder_name_is_policy(name))
 		writer_add(s, name);
 	else if (ev->mask & (IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
@@ -166,7 +168,8 @@ static void watch_refresh(struct file_source *s)
 	int wd = inotify_add_watch(s->inotify_fd, s->dir, WATCH_FOLDER);
 
 	if (wd != s->wd_dir && s->wd_dir >= 0)
-		(void)inotify_rm_watch(s->inotify_fd, s->wd_dir); /* fails when the folder is gone: nothing to do then */
+		(void)inotify_rm_watch(s->inotify_fd,
+				       s->wd_dir); /* fails when the folder is gone: nothing to do then */
 	s->wd_dir = wd;
 	if (s->parent)
 		s->wd_parent = inotify_add_watch(s->inotify_fd, s->parent, WATCH_PARENT);
@@ -192,9 +195,10 @@ static void set_done(struct set *set)
 	free(set->errors);
 }
 
-static int bytes_parse(const struct folder_file *f, const char *bytes, size_t n, struct yaml_file *ret, struct yaml_error *error)
+static int bytes_parse(const struct folder_file *f, const char *bytes, size_t n, struct yaml_file *ret,
+		       struct yaml_error *error)
 {
-	struct str s = { bytes ? bytes : "", n };
+	struct str s = {bytes ? bytes : "", n};
 
 	return str_ends(str_from(f->name), STR(".json")) ? yaml_parse_json(s, ret, error) : yaml_parse(s, ret, error);
 }
@@ -205,7 +209,7 @@ static int file_parse(struct set *set, struct folder_file *f)
 	struct yaml_error *error = &set->errors[set->n_faults], ignored;
 	int r = YAML_E_REFUSED;
 
-	*error = (struct yaml_error){ .line = 1 };
+	*error = (struct yaml_error){.line = 1};
 	if (f->bytes)
 		r = bytes_parse(f, f->bytes, f->n_bytes, now, error);
 	if (r < 0)
@@ -216,10 +220,10 @@ static int file_parse(struct set *set, struct folder_file *f)
 		f->good = NULL;
 		return 0;
 	}
-	set->faults[set->n_faults++] = (struct model_fault){ .place = { f->path, error->line },
-							      .field = "",
-							      .text = f->why ? f->why : error->text,
-							      .kept_last_good = f->good != NULL };
+	set->faults[set->n_faults++] = (struct model_fault){.place = {f->path, error->line},
+							    .field = "",
+							    .text = f->why ? f->why : error->text,
+							    .kept_last_good = f->good != NULL};
 	r = f->good ? bytes_parse(f, f->good, f->n_good, good, &ignored) : 0;
 	return r < 0 ? r : 0;
 }
@@ -237,10 +241,11 @@ static int documents_collect(struct set *set, const struct folder *folder)
 		for (size_t k = 0; k < set->parsed[i].n; k++) {
 			const struct yaml_document *d = &set->parsed[i].documents[k];
 
-			set->documents[set->n_documents++] = (struct model_document){ .root = d->root,
-										      .lines = &d->lines,
-										      .place = { folder->files[i / 2].path, d->line },
-										      .stale = i % 2 };
+			set->documents[set->n_documents++] =
+				(struct model_document){.root = d->root,
+							.lines = &d->lines,
+							.place = {folder->files[i / 2].path, d->line},
+							.stale = i % 2};
 		}
 	return 0;
 }
@@ -249,9 +254,9 @@ static int documents_collect(struct set *set, const struct folder *folder)
 static int set_apply(struct file_source *s)
 {
 	struct folder *f = &s->last;
-	struct set set = { .parsed = calloc(f->n * 2 + 1, sizeof(*set.parsed)),
-			   .faults = calloc(f->n + 1, sizeof(*set.faults)),
-			   .errors = calloc(f->n + 1, sizeof(*set.errors)) };
+	struct set set = {.parsed = calloc(f->n * 2 + 1, sizeof(*set.parsed)),
+			  .faults = calloc(f->n + 1, sizeof(*set.faults)),
+			  .errors = calloc(f->n + 1, sizeof(*set.errors))};
 	int r = set.parsed && set.faults && set.errors ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < f->n; i++)
@@ -259,13 +264,11 @@ static int set_apply(struct file_source *s)
 	if (r == 0)
 		r = documents_collect(&set, f);
 	if (r == 0 && s->missing_why)
-		set.faults[set.n_faults++] = (struct model_fault){ .place = { s->dir, 0 },
-								   .field = "",
-								   .text = s->missing_why,
-								   .kept_last_good = f->n > 0 };
+		set.faults[set.n_faults++] = (struct model_fault){
+			.place = {s->dir, 0}, .field = "", .text = s->missing_why, .kept_last_good = f->n > 0};
 	if (r == 0)
 		r = model_apply_set(s->model, FILE_SOURCE_ORIGIN,
-				    &(struct model_set){ set.documents, set.n_documents, set.faults, set.n_faults });
+				    &(struct model_set){set.documents, set.n_documents, set.faults, set.n_faults});
 	if (r == 0) {
 		s->stats.applies++;
 		s->stats.files = f->n;
@@ -308,6 +311,7 @@ static int folder_adopt(struct file_source *s, struct folder *now)
 	}
 	folder_done(&s->last);
 	s->last = *now;
+	s->folder_lost = false;
 	free(s->missing_why);
 	s->missing_why = NULL;
 	return set_apply(s);
@@ -327,7 +331,8 @@ static bool is_shrinking(const struct file_source *s, const struct folder *now)
 static bool is_emptied_by_replacement(const struct file_source *s, const struct folder *now)
 {
 	return now->n == 0 && s->last.n > 0 &&
-	       (now->st.st_ino != s->last.st.st_ino || now->st.st_dev != s->last.st.st_dev);
+	       (s->missing_why || s->folder_lost || now->st.st_ino != s->last.st.st_ino ||
+		now->st.st_dev != s->last.st.st_dev);
 }
 
 /* Takes @why. Everything stays; said once. */
@@ -346,7 +351,7 @@ static int on_missing(struct file_source *s, char *why)
 static int folder_read_stable(struct file_source *s, struct folder *ret, char **ret_why)
 {
 	for (int i = 0; i < READS_MAX; i++) {
-		struct folder f = { 0 };
+		struct folder f = {0};
 		int r;
 
 		watch_refresh(s);
@@ -386,7 +391,8 @@ static int scan(struct file_source *s, int *ret_err)
 		*ret_err = r;
 	} else if (is_emptied_by_replacement(s, &now)) {
 		folder_done(&now);
-		why = strdup("was replaced by an empty folder: put the policy files back, or restart to start with none");
+		why = strdup(
+			"was replaced by an empty folder: put the policy files back, or restart to start with none");
 		*ret_err = why ? on_missing(s, why) : -ENOMEM;
 	} else if (is_shrinking(s, &now) && !s->shrink_confirmed) {
 		folder_done(&now);
@@ -396,6 +402,7 @@ static int scan(struct file_source *s, int *ret_err)
 		for (size_t i = 0; i < now.n; i++)
 			s->last.files[i].st = now.files[i].st;
 		s->last.st = now.st;
+		s->folder_lost = false;
 		folder_done(&now);
 	} else {
 		*ret_err = folder_adopt(s, &now);
@@ -498,7 +505,8 @@ int file_source_new(struct loop *loop, const char *dir, struct model *model, str
 	s->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (s->inotify_fd < 0) {
 		r = -errno;
-		*ret_error = str_printf("policy folder %s cannot be watched: %s; raise fs.inotify.max_user_instances", dir, strerror(-r));
+		*ret_error = str_printf("policy folder %s cannot be watched: %s; raise fs.inotify.max_user_instances",
+					dir, strerror(-r));
 		return r;
 	}
 	r = names_init(s, dir);

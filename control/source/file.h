@@ -2,10 +2,10 @@
 /*
  * A watched folder of policy
  *
- * Reads *.yaml, *.yml and *.json of one folder (no folders below it, no names that begin with a dot) and hands them to the model
- * as one set, at the start and after every change: what was written together takes effect together, within a few milliseconds. A file
- * that cannot be read or parsed keeps its last good version and is complained about; so does the whole folder when it is
- * gone or closed to us, until it comes back.
+ * Reads *.yaml, *.yml and *.json of one folder (no folders below it, no names that begin with a dot) and hands them to
+ * the model as one set, at the start and after every change: what was written together takes effect together, within a
+ * few milliseconds. A file that cannot be read or parsed keeps its last good version and is complained about; so does
+ * the whole folder when it is gone or closed to us, until it comes back.
  */
 #ifndef TRAMMEL_SOURCE_FILE_H
 #define TRAMMEL_SOURCE_FILE_H
@@ -24,8 +24,8 @@
 struct file_source;
 
 struct file_source_stats {
-	uint64_t scans;	   /* times the folder was read */
-	uint64_t applies;  /* times a set went to the model */
+	uint64_t scans;                  /* times the folder was read */
+	uint64_t applies;                /* times a set went to the model */
 	size_t files, documents, faults; /* of the last set */
 	bool folder_missing;
 	uint64_t applied_at_wall_ns;
@@ -42,7 +42,8 @@ struct file_source_stats {
  *
  * Return: 0 or negative errno.
  */
-MUST_CHECK int file_source_new(struct loop *loop, const char *dir, struct model *model, struct file_source **ret, char **ret_error);
+MUST_CHECK int file_source_new(struct loop *loop, const char *dir, struct model *model, struct file_source **ret,
+			       char **ret_error);
 /** file_source_free() - stops watching; what the model was told stays in force */
 struct file_source *file_source_free(struct file_source *s);
 DEFINE_CLEANUP(struct file_source, file_source_free)

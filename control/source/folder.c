@@ -22,7 +22,7 @@ static void name_list_done(struct name_list *l)
 	for (size_t i = 0; i < l->n; i++)
 		free(l->items[i]);
 	free(l->items);
-	*l = (struct name_list){ 0 };
+	*l = (struct name_list){0};
 }
 
 static void dir_closep(DIR **d)
@@ -86,7 +86,8 @@ static int names_read(const char *dir, struct name_list *ret, int *ret_fd, char 
 		if (!folder_name_is_policy(e->d_name))
 			continue;
 		if (ret->n == FILE_SOURCE_FILES_MAX)
-			return refuse(ret_why, str_printf("holds more than %d policy files: join some", FILE_SOURCE_FILES_MAX));
+			return refuse(ret_why,
+				      str_printf("holds more than %d policy files: join some", FILE_SOURCE_FILES_MAX));
 		r = name_add(ret, e->d_name);
 		if (r < 0)
 			return r;
@@ -154,8 +155,8 @@ static int file_read(int dir_fd, struct folder_file *f)
 	f->n_bytes = 0;
 	if (r < 0)
 		return r;
-	f->why = r == EFBIG ? str_printf("is larger than %d bytes: split it", YAML_FILE_MAX_BYTES) :
-			      str_printf("cannot be read: %s", strerror(r));
+	f->why = r == EFBIG ? str_printf("is larger than %d bytes: split it", YAML_FILE_MAX_BYTES)
+			    : str_printf("cannot be read: %s", strerror(r));
 	return f->why ? 0 : -ENOMEM;
 }
 
@@ -175,7 +176,8 @@ static int files_read(const char *dir, int dir_fd, const struct name_list *names
 		r = file->name && file->path ? file_read(dir_fd, file) : -ENOMEM;
 		total += file->n_bytes;
 		if (r == 0 && total > FILE_SOURCE_MAX_BYTES)
-			r = refuse(ret_why, str_printf("holds more than %d bytes of policy: take some out", FILE_SOURCE_MAX_BYTES));
+			r = refuse(ret_why, str_printf("holds more than %d bytes of policy: take some out",
+						       FILE_SOURCE_MAX_BYTES));
 	}
 	return r;
 }
@@ -183,8 +185,8 @@ static int files_read(const char *dir, int dir_fd, const struct name_list *names
 int folder_read(const char *dir, struct folder *ret, char **ret_why)
 {
 	_cleanup_(fd_closep) int fd = -1;
-	struct name_list names = { 0 };
-	struct folder f = { 0 };
+	struct name_list names = {0};
+	struct folder f = {0};
 	int r = names_read(dir, &names, &fd, ret_why);
 
 	if (r == 0 && fstat(fd, &f.st) < 0)
@@ -209,7 +211,7 @@ void folder_done(struct folder *f)
 		free(f->files[i].good);
 	}
 	free(f->files);
-	*f = (struct folder){ 0 };
+	*f = (struct folder){0};
 }
 
 static bool stat_is_equal(const struct stat *a, const struct stat *b)
@@ -223,7 +225,7 @@ bool folder_is_as_read(const char *dir, const struct folder *f)
 {
 	_cleanup_(freep) char *why = NULL;
 	_cleanup_(fd_closep) int fd = -1;
-	struct name_list names = { 0 };
+	struct name_list names = {0};
 	bool same = names_read(dir, &names, &fd, &why) == 0 && names.n == f->n;
 	struct stat st;
 

@@ -2,8 +2,8 @@
 /*
  * One reading of a folder
  *
- * The policy files of a folder with their bytes, sorted by name, and enough about each to tell later whether it is still
- * the same. A file that cannot be read stands in the list with the reason.
+ * The policy files of a folder with their bytes, sorted by name, and enough about each to tell later whether it is
+ * still the same. A file that cannot be read stands in the list with the reason.
  */
 #ifndef TRAMMEL_SOURCE_FOLDER_H
 #define TRAMMEL_SOURCE_FOLDER_H

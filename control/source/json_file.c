@@ -34,7 +34,7 @@ static struct str string_take(struct json_walk *w)
 	while (w->p < w->end && *w->p != '"')
 		w->p += *w->p == '\\' ? 2 : 1;
 	w->p++;
-	return (struct str){ start, (size_t)(w->p - start) };
+	return (struct str){start, (size_t)(w->p - start)};
 }
 
 static int key_path(uint64_t parent, struct str quoted, uint64_t *ret)
@@ -42,13 +42,13 @@ static int key_path(uint64_t parent, struct str quoted, uint64_t *ret)
 	json_t *key;
 
 	if (!memchr(quoted.p, '\\', quoted.n)) {
-		*ret = line_path_key(parent, (struct str){ quoted.p + 1, quoted.n - 2 });
+		*ret = line_path_key(parent, (struct str){quoted.p + 1, quoted.n - 2});
 		return 0;
 	}
 	key = json_loadb(quoted.p, quoted.n, JSON_DECODE_ANY, NULL);
 	if (!key)
 		return -ENOMEM;
-	*ret = line_path_key(parent, (struct str){ json_string_value(key), json_string_length(key) });
+	*ret = line_path_key(parent, (struct str){json_string_value(key), json_string_length(key)});
 	json_decref(key);
 	return 0;
 }
@@ -87,9 +87,11 @@ static int value_walk(struct json_walk *w, uint64_t path, size_t depth)
 	if (depth > YAML_DEPTH_MAX || ++w->n_values > YAML_VALUES_MAX) {
 		w->error->line = w->line;
 		if (depth > YAML_DEPTH_MAX)
-			snprintf(w->error->text, sizeof(w->error->text), "nested deeper than %d levels", YAML_DEPTH_MAX);
+			snprintf(w->error->text, sizeof(w->error->text), "nested deeper than %d levels",
+				 YAML_DEPTH_MAX);
 		else
-			snprintf(w->error->text, sizeof(w->error->text), "file has more than %d values: split it", YAML_VALUES_MAX);
+			snprintf(w->error->text, sizeof(w->error->text), "file has more than %d values: split it",
+				 YAML_VALUES_MAX);
 		return YAML_E_REFUSED;
 	}
 	switch (w->p < w->end ? *w->p : '\0') {
@@ -109,14 +111,16 @@ static int value_walk(struct json_walk *w, uint64_t path, size_t depth)
 
 int yaml_parse_json(struct str bytes, struct yaml_file *ret, struct yaml_error *ret_error)
 {
-	struct yaml_document doc = { .line = 1 };
-	struct json_walk w = { .p = bytes.p, .end = bytes.p + bytes.n, .line = 1, .lines = &doc.lines, .error = ret_error };
+	struct yaml_document doc = {.line = 1};
+	struct json_walk w = {
+		.p = bytes.p, .end = bytes.p + bytes.n, .line = 1, .lines = &doc.lines, .error = ret_error};
 	json_error_t error;
 	int r;
 
-	*ret_error = (struct yaml_error){ .line = 1 };
+	*ret_error = (struct yaml_error){.line = 1};
 	if (bytes.n > YAML_FILE_MAX_BYTES) {
-		snprintf(ret_error->text, sizeof(ret_error->text), "file is larger than %d bytes: split it", YAML_FILE_MAX_BYTES);
+		snprintf(ret_error->text, sizeof(ret_error->text), "file is larger than %d bytes: split it",
+			 YAML_FILE_MAX_BYTES);
 		return YAML_E_REFUSED;
 	}
 	doc.root = json_loadb(bytes.p ? bytes.p : "", bytes.n, JSON_REJECT_DUPLICATES, &error);

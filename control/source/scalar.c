@@ -2,8 +2,9 @@
 /*
  * Plain scalars
  *
- * The core schema of YAML 1.2 (section 10.3.2): null, true, false, integers and floats; anything else is a string. kubectl reads
- * a few of them by older rules (yes, on, 0755, 1_000): one file must not mean two things, so these are refused.
+ * The core schema of YAML 1.2 (section 10.3.2): null, true, false, integers and floats; anything else is a string.
+ * kubectl reads a few of them by older rules (yes, on, 0755, 1_000): one file must not mean two things, so these are
+ * refused.
  */
 #include <errno.h>
 #include <math.h>
@@ -21,13 +22,13 @@ static bool is_one_of(struct str s, const char *const *list, size_t n)
 	return false;
 }
 
-static const char *const nulls[] = { "", "~", "null", "Null", "NULL" };
-static const char *const trues[] = { "true", "True", "TRUE" };
-static const char *const falses[] = { "false", "False", "FALSE" };
-static const char *const old_booleans[] = { "y",   "Y",	  "yes", "Yes", "YES", "on",  "On",  "ON",
-					    "n",   "N",	  "no",	 "No",	"NO",  "off", "Off", "OFF" };
-static const char *const not_finite[] = { ".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",  ".INF", "+.inf",
-					  "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF" };
+static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+static const char *const trues[] = {"true", "True", "TRUE"};
+static const char *const falses[] = {"false", "False", "FALSE"};
+static const char *const old_booleans[] = {"y", "Y", "yes", "Yes", "YES", "on",  "On",  "ON",
+					   "n", "N", "no",  "No",  "NO",  "off", "Off", "OFF"};
+static const char *const not_finite[] = {".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",  ".INF",
+					 "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"};
 
 static bool is_digit(char c)
 {
@@ -152,7 +153,8 @@ int yaml_scalar_parse(struct str s, json_t **ret, const char **why)
 		return YAML_E_REFUSED;
 	}
 	if (is_odd_integer(s)) {
-		*why = "number in a form that readers take differently: write it in decimal, or put it in quotes if it is text";
+		*why = "number in a form that readers take differently: write it in decimal, or put it in quotes if it "
+		       "is text";
 		return YAML_E_REFUSED;
 	}
 	if (is_integer(s) || is_float(s))

@@ -2,8 +2,8 @@
 /*
  * YAML files: see yaml.h
  *
- * Walks libyaml's events with a stack of its own, so that the depth is bounded and every value's line is at hand. libyaml
- * has checked that the bytes are UTF-8.
+ * Walks libyaml's events with a stack of its own, so that the depth is bounded and every value's line is at hand.
+ * libyaml has checked that the bytes are UTF-8.
  */
 #include "control/source/yaml.h"
 
@@ -18,11 +18,12 @@ struct level {
 	json_t *value; /* borrowed from its parent; of the first level from the document */
 	uint64_t path;
 	uint64_t key_path; /* of the member whose key was read */
-	char *key;	   /* read, and its value not yet */
+	char *key;         /* read, and its value not yet */
 };
 
 struct yaml_walk {
 	yaml_parser_t parser;
+	struct str bytes;
 	struct yaml_file *file;
 	size_t cap;
 	struct level levels[YAML_DEPTH_MAX];
@@ -54,7 +55,7 @@ void yaml_file_done(struct yaml_file *f)
 	for (size_t i = 0; i < f->n; i++)
 		document_done(&f->documents[i]);
 	free(f->documents);
-	*f = (struct yaml_file){ 0 };
+	*f = (struct yaml_file){0};
 }
 
 /* Takes @value. Files it where the walk stands; *@ret_path is where that is. */
@@ -97,7 +98,7 @@ static bool wants_key(const struct yaml_walk *w)
 static int on_key(struct yaml_walk *w, const yaml_event_t *ev)
 {
 	struct level *top = &w->levels[w->depth - 1];
-	struct str key = { (const char *)ev->data.scalar.value, ev->data.scalar.length };
+	struct str key = {(const char *)ev->data.scalar.value, ev->data.scalar.length};
 	bool plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	size_t line = ev->start_mark.line;
 
@@ -118,7 +119,7 @@ static int on_key(struct yaml_walk *w, const yaml_event_t *ev)
 
 static int on_scalar(struct yaml_walk *w, const yaml_event_t *ev)
 {
-	struct str s = { (const char *)ev->data.scalar.value, ev->data.scalar.length };
+	struct str s = {(const char *)ev->data.scalar.value, ev->data.scalar.length};
 	const char *tag = (const char *)ev->data.scalar.tag, *why = "";
 	size_t line = ev->start_mark.line;
 	json_t *value = NULL;
@@ -163,7 +164,7 @@ static int on_open(struct yaml_walk *w, const yaml_event_t *ev, bool object)
 	value = object ? json_object() : json_array();
 	r = value_place(w, value, line, &path);
 	if (r == 0)
-		w->levels[w->depth++] = (struct level){ .value = value, .path = path };
+		w->levels[w->depth++] = (struct level){.value = value, .path = path};
 	return r;
 }
 
@@ -173,7 +174,7 @@ static int on_document_end(struct yaml_walk *w)
 
 	if (!w->doc.root || json_is_null(w->doc.root)) {
 		document_done(&w->doc);
-		w->doc = (struct yaml_document){ 0 };
+		w->doc = (struct yaml_document){0};
 		return 0;
 	}
 	if (w->file->n == w->cap) {
@@ -185,7 +186,7 @@ static int on_document_end(struct yaml_walk *w)
 	}
 	line_table_seal(&w->doc.lines);
 	w->file->documents[w->file->n++] = w->doc;
-	w->doc = (struct yaml_document){ 0 };
+	w->doc = (struct yaml_document){0};
 	return 0;
 }
 
@@ -218,8 +219,10 @@ static int refuse_syntax(struct yaml_walk *w)
 
 	if (p->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
-	if (p->error == YAML_READER_ERROR) { /* no mark: how far the reader had come */
-		line = p->mark.line;
+	if (p->error == YAML_READER_ERROR) { /* has no mark, only the offset */
+		line = 0;
+		for (size_t i = 0; i < MIN(p->problem_offset, w->bytes.n); i++)
+			line += w->bytes.p[i] == '\n';
 		return refuse(w, line, "is not UTF-8 text: %s", p->problem ? p->problem : "bad byte");
 	}
 	return refuse(w, line, "is not YAML: %s%s%s", p->context ? p->context : "", p->context ? ", " : "",
@@ -244,8 +247,8 @@ static int walk_run(struct yaml_walk *w)
 
 int yaml_parse(struct str bytes, struct yaml_file *ret, struct yaml_error *ret_error)
 {
-	struct yaml_file file = { 0 };
-	struct yaml_walk w = { .file = &file, .error = ret_error };
+	struct yaml_file file = {0};
+	struct yaml_walk w = {.bytes = bytes, .file = &file, .error = ret_error};
 	int r;
 
 	if (bytes.n > YAML_FILE_MAX_BYTES)

@@ -2,8 +2,9 @@
 /*
  * Policy files: bytes in, documents out
  *
- * YAML of several documents, or one JSON document, into jansson trees with the line of every value. Knows no meaning. Strict: a key
- * given twice, an alias, a merge key, and a scalar that kubectl would read otherwise than YAML 1.2 does are refused, each with its line.
+ * YAML of several documents, or one JSON document, into jansson trees with the line of every value. Knows no meaning.
+ * Strict: a key given twice, an alias, a merge key, and a scalar that kubectl would read otherwise than YAML 1.2 does
+ * are refused, each with its line.
  */
 #ifndef TRAMMEL_SOURCE_YAML_H
 #define TRAMMEL_SOURCE_YAML_H
@@ -14,8 +15,8 @@
 #include "control/model/lines.h"
 
 #define YAML_FILE_MAX_BYTES (1024 * 1024)
-#define YAML_DEPTH_MAX	    64
-#define YAML_VALUES_MAX	    100000 /* in one file: bounds the memory of a tree */
+#define YAML_DEPTH_MAX      64
+#define YAML_VALUES_MAX     100000 /* in one file: bounds the memory of a tree */
 #define YAML_KEY_MAX_BYTES  1024
 
 #define YAML_E_REFUSED 1
@@ -23,7 +24,7 @@
 struct yaml_document {
 	json_t *root;
 	struct line_table lines; /* sealed */
-	int line;		 /* of the first value, counted from 1 */
+	int line;                /* of the first value, counted from 1 */
 };
 
 struct yaml_file {
