@@ -9,16 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/unix_socket.h"
 #include "config.h"
+#include "control/admin/show.h"
 #include "control/enrol/cgroup.h"
 #include "control/enrol/netns.h"
 
-#define PROXY_UID 65534
+#define PROXY_UID    65534
+#define LOCK_WAITS   500
+#define LOCK_WAIT_US 10000
 
 static const struct model_settings settings = {
 	.trust_domain = "cluster.local",
@@ -46,7 +51,9 @@ static void on_event(const struct trm_event *ev, void *user)
 		a->drops[a->drop_next] = *ev;
 		a->drop_next = (a->drop_next + 1) % AGENT_DROPS;
 		a->n_drops = MIN(a->n_drops + 1, (size_t)AGENT_DROPS);
-		log_limited(LOG_WARN, "kernel refused a connection", "workload_id=%u reason=%u", ev->workload_id, ev->reason);
+		w = enrolment_find_id(a, ev->workload_id);
+		log_limited(LOG_WARN, "kernel refused a connection", "workload=%s reason=%s", w ? w->enrolled->key : "?",
+			    show_reason_label(ev->reason));
 	}
 }
 
@@ -68,20 +75,7 @@ static void on_ack(uint32_t workload_id, uint64_t generation, const char *error,
 		log_warn("proxy refused policy", "workload_id=%u generation=%llu err=%s", workload_id, (unsigned long long)generation, error);
 }
 
-static void on_sign(uint32_t workload_id, const struct ca_leaf *leaf, void *user)
-{
-	struct agent_workload *w = enrolment_find_id(user, workload_id);
-
-	if (!w)
-		return;
-	snprintf(w->cert_serial, sizeof(w->cert_serial), "%s", leaf->serial_hex);
-	w->cert_not_before_s = leaf->not_before_s;
-	w->cert_not_after_s = leaf->not_after_s;
-}
-
-static const struct publish_ops publish_ops = { workload_of_cgroup, on_ack, on_sign };
-
-static void on_proxy_change(struct enrolled *w, void *user)
+static void state_write(const struct enrolled *w)
 {
 	int r = enrolled_save(w);
 
@@ -89,10 +83,46 @@ static void on_proxy_change(struct enrolled *w, void *user)
 		log_warn("state not written", "workload=%s err=%s", w->key, strerror(-r));
 }
 
+static void on_sign(uint32_t workload_id, const struct ca_leaf *leaf, void *user)
+{
+	struct agent_workload *w = enrolment_find_id(user, workload_id);
+
+	if (!w)
+		return;
+	snprintf(w->enrolled->cert_serial, sizeof(w->enrolled->cert_serial), "%s", leaf->serial_hex);
+	w->enrolled->cert_not_before_s = leaf->not_before_s;
+	w->enrolled->cert_not_after_s = leaf->not_after_s;
+	state_write(w->enrolled);
+}
+
+static const struct publish_ops publish_ops = { workload_of_cgroup, on_ack, on_sign };
+
+static void on_proxy_change(struct enrolled *e, void *user)
+{
+	struct agent_workload *w = enrolment_find_id(user, e->id);
+
+	state_write(e);
+	if (w)
+		stop_step(w);
+}
+
+/* A process that is being killed still takes connections; an answer it does not give. */
+static bool agent_answers(const char *socket_path)
+{
+	static const char request[] = "{\"op\": \"status\"}\n";
+	const struct timeval limit = { .tv_sec = 2 };
+	_cleanup_(fd_closep) int fd = -1;
+	char c;
+
+	return unix_socket_connect(socket_path, &fd) == 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 &&
+	       send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 && recv(fd, &c, 1, 0) > 0;
+}
+
 /* One agent per run folder; the file's text is its pid. */
 static int lock_take(struct agent *a, struct fault *fault)
 {
 	char text[16];
+	int waited = 0;
 	ssize_t k;
 
 	a->lock_fd = open(a->paths.lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -100,6 +130,9 @@ static int lock_take(struct agent *a, struct fault *fault)
 		fault_set(fault, a->paths.lock_file, NULL, "%s", strerror(errno));
 		return -errno;
 	}
+	/* Held by an agent that no longer answers: it was killed and is on its way out. */
+	while (flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0 && waited++ < LOCK_WAITS && !agent_answers(a->paths.agent_socket))
+		usleep(LOCK_WAIT_US);
 	if (flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		k = pread(a->lock_fd, text, sizeof(text) - 1, 0);
 		text[k > 0 ? k : 0] = '\0';
@@ -136,7 +169,7 @@ static int proxy_find(struct agent *a, struct fault *fault)
 		fault_set(fault, "trammel-proxy", "build it, or install with `meson install`", "is not beside the agent nor in %s", TRAMMEL_LIBEXECDIR);
 		return -ENOENT;
 	}
-	a->proxy_config = (struct proxy_process_config){ a->loop, &a->paths, a->proxy_program, (uid_t)v, on_proxy_change, a };
+	a->proxy_config = (struct proxy_process_config){ a->loop, &a->paths, a->proxy_program, (uid_t)v, a->run_dir_fd, on_proxy_change, a };
 	return 0;
 }
 
@@ -178,13 +211,17 @@ static int sources_start(struct agent *a, struct fault *fault)
 
 static int sockets_start(struct agent *a, struct fault *fault)
 {
-	int r = publish_new(a->loop, a->paths.publish_socket, a->ca, &publish_ops, a, &a->publish);
+	char short_path[64];
+	int r;
 
+	/* a socket's path holds 107 bytes; through our own descriptor it always fits */
+	snprintf(short_path, sizeof(short_path), "/proc/self/fd/%d/publish.sock", a->run_dir_fd);
+	r = publish_new(a->loop, strlen(a->paths.publish_socket) < 108 ? a->paths.publish_socket : short_path, a->ca, &publish_ops, a, &a->publish);
 	if (r < 0) {
 		fault_set(fault, a->paths.publish_socket, NULL, "%s", strerror(-r));
 		return r;
 	}
-	enrolment_take_over(a);
+	take_over_all(a);
 	policy_apply(a);
 	r = admin_server_new(a->loop, a->paths.agent_socket, agent_op, a, &a->admin);
 	if (r < 0)
@@ -196,7 +233,7 @@ int agent_start(struct agent *a, const char *policy_dir, struct fault *fault)
 {
 	int r;
 
-	*a = (struct agent){ .policy_dir = policy_dir, .lock_fd = -1, .started_wall_ns = clock_wall_ns() };
+	*a = (struct agent){ .policy_dir = policy_dir, .lock_fd = -1, .run_dir_fd = -1, .started_wall_ns = clock_wall_ns() };
 	list_init(&a->workloads);
 	if (geteuid() != 0) {
 		fault_set(fault, "agent", "run `trammel up` as root", "needs root, to load BPF programs and make namespaces");
@@ -208,13 +245,19 @@ int agent_start(struct agent *a, const char *policy_dir, struct fault *fault)
 		return r;
 	}
 	r = paths_make(&a->paths);
+	if (r == 0) {
+		a->run_dir_fd = open(a->paths.run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		r = a->run_dir_fd < 0 ? -errno : 0;
+	}
 	if (r < 0) {
 		fault_set(fault, a->paths.run_dir, NULL, "folders cannot be made: %s", strerror(-r));
 		return r;
 	}
 	r = lock_take(a, fault);
-	if (r == 0 && loop_new(&a->loop) < 0)
-		r = -ENOMEM;
+	if (r < 0)
+		return r;
+	a->is_first = access(a->paths.mesh_netns, F_OK) < 0;
+	r = loop_new(&a->loop);
 	r = r ? r : proxy_find(a, fault);
 	r = r ? r : mesh_network_make(&a->paths, fault);
 	r = r ? r : datapath_start(a, fault);
@@ -244,6 +287,26 @@ void agent_end(struct agent *a)
 	ca_free(a->ca);
 	loop_free(a->loop);
 	fd_close(a->lock_fd);
+	fd_close(a->run_dir_fd);
 	free(a->proxy_program);
 	paths_done(&a->paths);
+}
+
+void agent_undo(struct agent *a)
+{
+	struct fault fault = { 0 };
+	struct paths paths;
+
+	if (!a->is_first) {
+		agent_end(a);
+		return;
+	}
+	a->going_down = true;
+	agent_end(a);
+	if (paths_init(&paths) < 0)
+		return;
+	if (clean_all(&paths, &fault) < 0)
+		log_error("not all is undone", "thing=\"%s\" reason=\"%s\"", fault_or(fault.thing), fault_or(fault.reason));
+	fault_done(&fault);
+	paths_done(&paths);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Workloads of this agent: added, watched, stopped, removed, taken over. */
-#include <dirent.h>
+/* Workloads of this agent: added, watched, removed. Their end is in stop.c, their take-over in take_over.c. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,12 +13,8 @@
 #include "control/agent.h"
 #include "control/enrol/cgroup.h"
 
-#define TERM_MS 5000
-
-struct stop_waiter {
-	struct list link;
-	struct admin_request *req;
-};
+#define LISTEN_AGAIN_MS 50
+#define LISTEN_LOOK_MS	10000
 
 struct agent_workload *enrolment_find(struct agent *a, const char *namespace, const char *name)
 {
@@ -41,17 +36,20 @@ struct agent_workload *enrolment_find_id(struct agent *a, uint32_t id)
 	return NULL;
 }
 
-/* The lowest number nobody has. */
+/* The next number nobody has: an address that was just given back is not another workload's a moment later. */
 static uint32_t id_take(struct agent *a)
 {
-	uint32_t id = 1;
+	for (uint32_t n = 0; n < WORKLOAD_IDS_MAX; n++) {
+		uint32_t id = a->next_id % WORKLOAD_IDS_MAX + 1;
 
-	while (id <= WORKLOAD_IDS_MAX && enrolment_find_id(a, id))
-		id++;
-	return id <= WORKLOAD_IDS_MAX ? id : 0;
+		a->next_id = id;
+		if (!enrolment_find_id(a, id))
+			return id;
+	}
+	return 0;
 }
 
-static void model_tell(struct agent_workload *w)
+void enrolment_tell(struct agent_workload *w)
 {
 	const struct enrolled *e = w->enrolled;
 	const struct addr addresses[2] = { e->addr4, e->addr6 };
@@ -74,21 +72,38 @@ static void model_tell(struct agent_workload *w)
 		log_error("workload not in the model", "workload=%s err=%s", e->key, strerror(-r));
 }
 
-static void on_listen_task(struct loop_task *task)
+static void on_listen_due(struct loop_timer *timer)
 {
-	struct agent_workload *w = container_of(task, struct agent_workload, listen_task);
+	enrolment_listen_look(container_of(timer, struct agent_workload, listen_timer));
+}
+
+/* Events tell that something changed; this slow look makes good for events that were lost. */
+void enrolment_listen_look(struct agent_workload *w)
+{
 	struct enrolled *e = w->enrolled;
 	uint16_t ports[LISTENING_MAX];
 	size_t n;
 	int r = listening_ports(e->listening, ports, &n);
 
+	loop_timer_set(w->agent->loop, &w->listen_timer, LISTEN_LOOK_MS, on_listen_due);
 	if (r < 0) {
 		log_limited(LOG_WARN, "listening ports unknown", "workload=%s err=%s", e->key, strerror(-r));
 		return;
 	}
+	if (n == e->n_ports && memcmp(e->ports, ports, n * sizeof(ports[0])) == 0)
+		return;
 	memcpy(e->ports, ports, n * sizeof(ports[0]));
 	e->n_ports = n;
-	model_tell(w);
+	enrolment_tell(w);
+}
+
+static void on_listen_task(struct loop_task *task)
+{
+	struct agent_workload *w = container_of(task, struct agent_workload, listen_task);
+
+	enrolment_listen_look(w);
+	/* Once more soon: the kernel tells of a close before the socket has left its table. */
+	loop_timer_set(w->agent->loop, &w->listen_timer, LISTEN_AGAIN_MS, on_listen_due);
 }
 
 void enrolment_listen_changed(struct agent_workload *w)
@@ -100,7 +115,9 @@ static void watches_stop(struct agent_workload *w)
 {
 	loop_io_remove(&w->owner_io);
 	loop_io_remove(&w->empty_io);
-	loop_timer_cancel(&w->kill_timer);
+	loop_timer_cancel(&w->stop_timer);
+	loop_timer_cancel(&w->listen_timer);
+	loop_task_cancel(&w->stop_task);
 	loop_task_cancel(&w->listen_task);
 	w->owner_fd = fd_close(w->owner_fd);
 	w->empty_fd = fd_close(w->empty_fd);
@@ -110,19 +127,14 @@ static void watches_stop(struct agent_workload *w)
 void enrolment_remove(struct agent_workload *w)
 {
 	struct agent *a = w->agent;
-	struct stop_waiter *s, *next;
 
 	model_workload_remove(a->model, w->enrolled->spec.namespace, w->enrolled->spec.name);
 	watches_stop(w);
 	log_info("workload removed", "workload=%s", w->enrolled->key);
 	datapath_workload_detach(a->datapath, w->enrolled->id, w->enrolled->key);
 	enrolled_remove(&a->paths, w->enrolled);
-	list_for_each_entry_safe(s, next, &w->stop_requests, link) {
-		list_remove(&s->link);
-		admin_answer_empty(s->req);
-		free(s);
-	}
 	list_remove(&w->link);
+	stop_done(w);
 	free(w);
 }
 
@@ -134,41 +146,13 @@ void enrolment_forget(struct agent_workload *w)
 	free(w);
 }
 
-static void on_kill_due(struct loop_timer *timer)
-{
-	enrolment_remove(container_of(timer, struct agent_workload, kill_timer));
-}
-
-void enrolment_stop(struct agent_workload *w, struct admin_request *req)
-{
-	struct stop_waiter *s = req ? calloc(1, sizeof(*s)) : NULL;
-
-	if (s) {
-		s->req = req;
-		list_push_back(&w->stop_requests, &s->link);
-	} else if (req) {
-		admin_answer_empty(req); /* no memory to wait with: it is on its way */
-	}
-	if (w->enrolled->stopping && !s)
-		return;
-	w->enrolled->stopping = true;
-	if (!cgroup_is_populated(w->enrolled->app_cgroup)) {
-		enrolment_remove(w);
-		return;
-	}
-	model_tell(w); /* endpoints drain while it ends */
-	cgroup_signal(w->enrolled->app_cgroup, SIGTERM);
-	if (!loop_timer_is_armed(&w->kill_timer))
-		loop_timer_set(w->agent->loop, &w->kill_timer, TERM_MS, on_kill_due);
-}
-
 /* `trammel run` in the foreground is gone: so is its workload. */
 static void on_owner_gone(struct loop_io *io, uint32_t revents)
 {
 	struct agent_workload *w = container_of(io, struct agent_workload, owner_io);
 
 	loop_io_remove(&w->owner_io);
-	enrolment_stop(w, NULL);
+	stop_begin(w, NULL);
 }
 
 static void empty_check(struct agent_workload *w)
@@ -180,8 +164,10 @@ static void empty_check(struct agent_workload *w)
 		return;
 	}
 	/* A workload in the foreground is removed by its command line, which still has an exit code to tell; unless that is gone. */
-	if (w->was_populated && (w->enrolled->spec.detach || w->enrolled->stopping || !w->owner_io.loop))
-		enrolment_remove(w);
+	if (w->phase != STOP_NOT)
+		stop_step(w);
+	else if (w->was_populated && (w->enrolled->spec.detach || !w->owner_io.loop))
+		stop_begin(w, NULL);
 }
 
 static void on_cgroup_event(struct loop_io *io, uint32_t revents)
@@ -217,8 +203,7 @@ static int empty_watch(struct agent_workload *w)
 	return loop_io_add(w->agent->loop, &w->empty_io, w->empty_fd, EPOLLIN, on_cgroup_event);
 }
 
-/* Links, slots and watches around what was made or opened. Takes @e. */
-static int workload_attach(struct agent *a, struct enrolled *e, struct agent_workload **ret, struct fault *fault)
+int enrolment_attach(struct agent *a, struct enrolled *e, struct agent_workload **ret, struct fault *fault)
 {
 	struct agent_workload *w = calloc(1, sizeof(*w));
 	const struct datapath_workload d = {
@@ -248,7 +233,7 @@ static int workload_attach(struct agent *a, struct enrolled *e, struct agent_wor
 		int owner = owner_watch(w);
 
 		if (owner == -ESRCH)
-			loop_timer_set(a->loop, &w->kill_timer, 0, on_kill_due); /* its command line ended while no agent ran */
+			stop_begin(w, NULL); /* its command line ended while no agent ran */
 		else
 			r = owner;
 	}
@@ -277,10 +262,10 @@ int enrolment_add(struct agent *a, struct workload_spec *spec, struct agent_work
 	if (r < 0)
 		return r;
 	spec->n_labels = 0; /* taken over */
-	r = workload_attach(a, e, ret, fault);
+	r = enrolment_attach(a, e, ret, fault);
 	if (r < 0)
 		return r;
-	model_tell(*ret);
+	enrolment_tell(*ret);
 	log_info("workload enrolled", "workload=%s id=%u", e->key, id);
 	return 0;
 }
@@ -296,52 +281,4 @@ void enrolment_started(struct agent_workload *w, pid_t pid)
 		log_warn("state not written", "workload=%s err=%s", w->enrolled->key, strerror(-r));
 	enrolment_listen_changed(w);
 	empty_check(w); /* it may have ended before we were told */
-}
-
-static void one_take_over(struct agent *a, const char *path)
-{
-	struct fault fault = { 0 };
-	struct agent_workload *w;
-	struct enrolled *e;
-	int r = enrolled_open(&a->paths, path, &e);
-
-	if (r == 0) {
-		r = proxy_process_take_listeners(e);
-		if (r < 0) { /* no proxy ran: its listeners went with the last agent */
-			e->proxy_pid = 0;
-			r = enrolled_listeners_make(e);
-			if (r < 0)
-				enrolled_remove(&a->paths, e);
-		}
-	}
-	if (r == 0)
-		r = workload_attach(a, e, &w, &fault);
-	if (r < 0) {
-		log_error("workload not taken over, removed", "state=%s err=%s", path, fault.reason ? fault.reason : strerror(-r));
-		fault_done(&fault);
-		return;
-	}
-	w->was_populated = true;
-	on_listen_task(&w->listen_task);
-	log_info("workload taken over", "workload=%s proxy_pid=%d", e->key, (int)e->proxy_pid);
-	empty_check(w);
-}
-
-void enrolment_take_over(struct agent *a)
-{
-	DIR *d = opendir(a->paths.workload_dir);
-	struct dirent *f;
-
-	if (!d)
-		return;
-	while ((f = readdir(d))) {
-		_cleanup_(freep) char *path = NULL;
-
-		if (!str_ends(str_from(f->d_name), STR(".json")))
-			continue;
-		path = str_printf("%s/%s", a->paths.workload_dir, f->d_name);
-		if (path)
-			one_take_over(a, path);
-	}
-	closedir(d);
 }

@@ -109,9 +109,9 @@ static int serve(const char *policy_dir, int ready_fd)
 		log_error("not started", "thing=\"%s\" reason=\"%s\"", fault_or(fault.thing), fault_or(fault.reason));
 		if (ready_fd < 0)
 			fault_print(&fault, false);
+		agent_undo(&agent);
 		ready_tell(ready_fd, NULL, &fault);
 		fault_done(&fault);
-		agent_end(&agent);
 		return 1;
 	}
 	log_info("agent serves", "version=%s run_dir=%s", TRAMMEL_VERSION, agent.paths.run_dir);

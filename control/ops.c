@@ -157,6 +157,11 @@ static void op_create(struct agent *a, struct admin_request *req, const json_t *
 	if (!name_get(req, args, &namespace, &name))
 		return;
 	snprintf(thing, sizeof(thing), "workload %s/%s", namespace, name);
+	if (a->going_down) {
+		fault_set(&fault, thing, "wait, then `trammel up`", "the agent is going down");
+		admin_refuse(req, &fault);
+		return;
+	}
 	if (enrolment_find(a, namespace, name)) {
 		fault_set(&fault, thing, "choose another --name, or stop it with `trammel stop`", "exists already");
 		admin_refuse(req, &fault);
@@ -199,7 +204,7 @@ static void op_stop(struct agent *a, struct admin_request *req, const json_t *ar
 	struct agent_workload *w = workload_get(a, req, args);
 
 	if (w)
-		enrolment_stop(w, req);
+		stop_begin(w, req);
 }
 
 static void op_workloads(struct agent *a, struct admin_request *req, const json_t *args)
@@ -303,15 +308,6 @@ static void op_stats(struct agent *a, struct admin_request *req, const json_t *a
 
 static void drop_put(struct agent *a, struct json_writer *w, const struct trm_event *ev, uint64_t now_ns)
 {
-	static const char *const labels[] = {
-#define X(name, label, text) [TRM_REASON_##name] = label,
-		TRM_REASONS(X)
-#undef X
-	}, *const texts[] = {
-#define X(name, label, text) [TRM_REASON_##name] = text,
-		TRM_REASONS(X)
-#undef X
-	};
 	struct agent_workload *wl = enrolment_find_id(a, ev->workload_id);
 	struct addr src = { .port = __builtin_bswap16(ev->src.port) }, dst = { .port = __builtin_bswap16(ev->dst.port) };
 	char text[ADDR_TEXT_BYTES], name[160] = "?";
@@ -325,8 +321,8 @@ static void drop_put(struct agent *a, struct json_writer *w, const struct trm_ev
 	json_cstr(w, "direction", ev->inbound ? "inbound" : "outbound");
 	json_cstr(w, "client", addr_format(&src, text));
 	json_cstr(w, "orig_dst", addr_format(&dst, text));
-	json_cstr(w, "reason", ev->reason < TRM_REASON_MAX ? labels[ev->reason] : "unknown");
-	json_cstr(w, "reason_text", ev->reason < TRM_REASON_MAX ? texts[ev->reason] : "unknown");
+	json_cstr(w, "reason", show_reason_label(ev->reason));
+	json_cstr(w, "reason_text", show_reason_text(ev->reason));
 	json_f64(w, "age_s", now_ns > ev->time_ns ? (double)(now_ns - ev->time_ns) / 1e9 : 0);
 	json_close_object(w);
 }
@@ -355,16 +351,16 @@ static void op_certs(struct agent *a, struct admin_request *req, const json_t *a
 	list_for_each_entry(wl, &a->workloads, link) {
 		const struct workload_spec *s = &wl->enrolled->spec;
 
-		if (!wl->cert_not_after_s)
+		if (!wl->enrolled->cert_not_after_s)
 			continue;
 		json_open_object(w, NULL);
 		snprintf(text, sizeof(text), "%s/%s", s->namespace, s->name);
 		json_cstr(w, "workload", text);
 		snprintf(text, sizeof(text), "spiffe://%s/ns/%s/sa/%s", root.trust_domain, s->namespace, s->service_account);
 		json_cstr(w, "spiffe_id", text);
-		json_cstr(w, "serial", wl->cert_serial);
-		json_u64(w, "not_before", wl->cert_not_before_s);
-		json_u64(w, "not_after", wl->cert_not_after_s);
+		json_cstr(w, "serial", wl->enrolled->cert_serial);
+		json_u64(w, "not_before", wl->enrolled->cert_not_before_s);
+		json_u64(w, "not_after", wl->enrolled->cert_not_after_s);
 		json_close_object(w);
 	}
 	json_close_array(w);
@@ -403,13 +399,14 @@ static void op_listeners(struct agent *a, struct admin_request *req, const json_
 
 static void op_down(struct agent *a, struct admin_request *req, const json_t *args)
 {
-	struct agent_workload *w, *next;
+	struct fault fault = { 0 };
 
-	a->going_down = true;
-	list_for_each_entry_safe(w, next, &a->workloads, link)
-		enrolment_remove(w);
-	admin_answer_empty(req);
-	loop_stop(a->loop);
+	if (!a->going_down) {
+		stop_all(a, req);
+		return;
+	}
+	fault_set(&fault, "agent", NULL, "is going down already");
+	admin_refuse(req, &fault);
 }
 
 void agent_op(struct admin_request *req, const char *op, const json_t *args, void *user)

@@ -51,7 +51,8 @@ static void request_free(struct admin_request *req)
 	loop_io_remove(&req->io);
 	loop_timer_cancel(&req->timer);
 	list_remove(&req->link);
-	req->server->n_requests--;
+	if (req->server->n_requests-- == CLIENTS_MAX && req->server->io.loop)
+		loop_io_set_events(&req->server->io, EPOLLIN);
 	fd_close(req->fd);
 	buf_done(&req->in);
 	buf_done(&req->out);
@@ -217,9 +218,9 @@ static void on_server_ready(struct loop_io *io, uint32_t revents)
 
 	if (fd < 0)
 		return;
-	req = s->n_requests < CLIENTS_MAX ? calloc(1, sizeof(*req)) : NULL;
+	req = calloc(1, sizeof(*req));
 	if (!req) {
-		log_limited(LOG_WARN, "admin client refused", "clients=%u max=%d", s->n_requests, CLIENTS_MAX);
+		log_limited(LOG_WARN, "admin client refused", "err=memory");
 		fd_close(fd);
 		return;
 	}
@@ -228,7 +229,8 @@ static void on_server_ready(struct loop_io *io, uint32_t revents)
 	buf_init(&req->in, REQUEST_MAX_BYTES);
 	buf_init(&req->out, TRM_ADMIN_MAX_BYTES);
 	list_push_back(&s->requests, &req->link);
-	s->n_requests++;
+	if (++s->n_requests == CLIENTS_MAX)
+		loop_io_set_events(&s->io, 0); /* the next ones wait in the backlog */
 	if (loop_io_add(s->loop, &req->io, fd, EPOLLIN, on_client_ready) < 0) {
 		request_free(req);
 		return;

@@ -4,7 +4,7 @@
  *
  * See include/trammel/admin.h for the protocol. The server knows lines and JSON, not what an op means: the agent gives it a function.
  * A request may be answered later (a workload that takes seconds to stop); a client that is slow to send or to read is given 10 s and
- * then dropped; at most 64 clients at a time.
+ * then dropped; at most 64 clients at a time, others wait.
  */
 #ifndef TRAMMEL_CONTROL_ADMIN_SERVER_H
 #define TRAMMEL_CONTROL_ADMIN_SERVER_H

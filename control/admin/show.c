@@ -16,6 +16,22 @@ static const char *const reason_labels[] = {
 #undef X
 };
 
+static const char *const reason_texts[] = {
+#define X(name, label, text) [TRM_REASON_##name] = text,
+	TRM_REASONS(X)
+#undef X
+};
+
+const char *show_reason_label(uint32_t reason)
+{
+	return reason < TRM_REASON_MAX ? reason_labels[reason] : "unknown";
+}
+
+const char *show_reason_text(uint32_t reason)
+{
+	return reason < TRM_REASON_MAX ? reason_texts[reason] : "unknown";
+}
+
 static void addresses_show(struct json_writer *w, const struct addr *a, size_t n)
 {
 	char text[ADDR_TEXT_BYTES];

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -26,6 +27,7 @@
 enum {
 	FD_ADMIN = LISTENERS,
 	FD_ACCESS_LOG,
+	FD_RUN_DIR, /* not listed there: TRAMMEL_AGENT_SOCKET leads through it */
 	FDS,
 };
 
@@ -44,7 +46,7 @@ struct proxy_process {
 	int pidfd;
 	uint64_t started_ns;
 	uint32_t restarts, backoff_ms;
-	bool started_once;
+	bool started_once, stopping;
 };
 
 static void on_waiting(struct loop_io *io, uint32_t revents);
@@ -73,34 +75,80 @@ static void fds_text(const struct enrolled *w, char *text, size_t n)
 	snprintf(text + at, n - at, "admin=%d,access_log=%d", FD_FIRST + FD_ADMIN, FD_FIRST + FD_ACCESS_LOG);
 }
 
+/* The agent's environment, as far as it concerns a proxy: ours, the sanitizers', and where libraries are. NULL when memory is out. */
+static char **environment_make(const char *listen_fds, const char *agent, const char *workload)
+{
+	static const char *const prefixes[] = { "TRAMMEL_LOG=", "ASAN_", "LSAN_", "UBSAN_", "TSAN_", "LD_LIBRARY_PATH=", "MALLOC_", "TZ=" };
+	size_t n = 0, at = 0;
+	char **env;
+
+	while (environ[n])
+		n++;
+	env = calloc(n + 5, sizeof(*env));
+	if (!env)
+		return NULL;
+	env[at++] = (char *)listen_fds;
+	env[at++] = (char *)agent;
+	env[at++] = (char *)workload;
+	env[at++] = (char *)"PATH=/usr/bin:/bin";
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(prefixes); k++)
+			if (strncmp(environ[i], prefixes[k], strlen(prefixes[k])) == 0)
+				env[at++] = environ[i];
+	return env;
+}
+
+static int rights_drop(uid_t uid)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return -errno;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
+	    setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static void __attribute__((noreturn)) child_fail(const char *step, int err)
+{
+	log_error("proxy cannot be started", "step=\"%s\" err=\"%s\"", step, strerror(err));
+	_exit(127);
+}
+
 /* In the child, already in the proxy's cgroup: network, descriptors, then no rights at all. */
 static void __attribute__((noreturn)) child_run(struct proxy_process *p, const int fds[FDS], int log_fd)
 {
 	const struct proxy_process_config *c = p->config;
-	char listen_fds[512], agent[4096], workload[160], *level = getenv("TRAMMEL_LOG"), log_level[64] = "TRAMMEL_LOG=info";
-	char *argv[] = { (char *)c->program, NULL };
-	char *envp[] = { listen_fds, agent, workload, log_level, (char *)"PATH=/usr/bin:/bin", getenv("TRAMMEL_PROXY_ENV"), NULL };
-	int null_fd;
+	char listen_fds[512], agent[80], workload[160];
+	char *argv[] = { (char *)c->program, NULL }, **env;
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), program_fd, r;
 
-	fds_text(p->w, listen_fds, sizeof(listen_fds));
-	snprintf(agent, sizeof(agent), "TRAMMEL_AGENT_SOCKET=%s", c->paths->publish_socket);
-	snprintf(workload, sizeof(workload), "TRAMMEL_WORKLOAD=%s/%s", p->w->spec.namespace, p->w->spec.name);
-	if (level)
-		snprintf(log_level, sizeof(log_level), "TRAMMEL_LOG=%.40s", level);
-	if (setns(p->w->netns_fd, CLONE_NEWNET) < 0)
-		_exit(126);
-	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(log_fd >= 0 ? log_fd : null_fd, 1) < 0 || dup2(1, 2) < 0)
 		_exit(126);
-	if (spawn_place_fds(fds, FDS, FD_FIRST) < 0)
-		_exit(126);
+	fds_text(p->w, listen_fds, sizeof(listen_fds));
+	snprintf(agent, sizeof(agent), "TRAMMEL_AGENT_SOCKET=/proc/self/fd/%d/publish.sock", FD_FIRST + FD_RUN_DIR);
+	snprintf(workload, sizeof(workload), "TRAMMEL_WORKLOAD=%s/%s", p->w->spec.namespace, p->w->spec.name);
+	env = environment_make(listen_fds, agent, workload);
+	if (!env)
+		child_fail("environment", ENOMEM);
+	if (setns(p->w->netns_fd, CLONE_NEWNET) < 0)
+		child_fail("network namespace", errno);
+	r = spawn_place_fds(fds, FDS, FD_FIRST);
+	if (r < 0)
+		child_fail("descriptors", -r);
+	/* opened with the agent's rights: a program below a folder that is closed to others can still be run */
+	program_fd = open(c->program, O_PATH | O_CLOEXEC);
 	setsid();
 	spawn_reset_signals();
-	if (chdir("/") < 0 || setgroups(0, NULL) < 0 || setresgid(c->uid, c->uid, c->uid) < 0 || setresuid(c->uid, c->uid, c->uid) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		_exit(126);
-	execve(c->program, argv, envp);
-	_exit(127);
+	if (chdir("/") < 0)
+		child_fail("folder", errno);
+	r = rights_drop(c->uid);
+	if (r < 0)
+		child_fail("rights", -r);
+	execve(c->program, argv, env);
+	if (errno == EACCES && program_fd >= 0)
+		fexecve(program_fd, argv, env);
+	child_fail(c->program, errno);
 }
 
 static int log_open(const char *path)
@@ -138,6 +186,7 @@ static void process_start(struct proxy_process *p)
 	memcpy(fds, w->listeners, sizeof(w->listeners));
 	fds[FD_ADMIN] = w->admin_fd;
 	fds[FD_ACCESS_LOG] = access_fd;
+	fds[FD_RUN_DIR] = p->config->run_dir_fd;
 	r = spawn_fork(w->proxy_cgroup_fd, &pid, &p->pidfd);
 	if (r == 0 && pid == 0)
 		child_run(p, fds, log_fd);
@@ -173,15 +222,26 @@ static void on_exit_ready(struct loop_io *io, uint32_t revents)
 		status = 0; /* adopted: it is not our child */
 	log_write(WIFSIGNALED(status) || WEXITSTATUS(status) ? LOG_WARN : LOG_INFO, "proxy ended", "workload=%s/%s pid=%d %s=%d", p->w->spec.namespace,
 		  p->w->spec.name, (int)pid, WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	pid_set(p, 0);
 	if (clock_mono_ns() - p->started_ns >= LIVED_NS)
 		p->backoff_ms = 0;
-	if (p->backoff_ms)
+	if (p->stopping) {
+		/* nobody comes after it */
+	} else if (p->backoff_ms) {
 		retry_later(p);
-	else {
+	} else {
 		p->backoff_ms = BACKOFF_MS / 2; /* the next early end waits 100 ms */
 		listeners_watch(p);
 	}
+	pid_set(p, 0);
+}
+
+void proxy_process_stop(struct proxy_process *p)
+{
+	p->stopping = true;
+	listeners_unwatch(p);
+	loop_timer_cancel(&p->timer);
+	if (p->pidfd >= 0 && spawn_pidfd_signal(p->pidfd, SIGTERM) < 0)
+		log_warn("proxy not asked to end", "workload=%s", p->w->key);
 }
 
 int proxy_process_new(const struct proxy_process_config *config, struct enrolled *w, struct proxy_process **ret)

@@ -18,6 +18,7 @@ struct proxy_process_config {
 	const struct paths *paths;
 	const char *program; /* trammel-proxy */
 	uid_t uid;
+	int run_dir_fd; /* O_PATH of RUN_DIR: the proxy reaches the agent's socket through it, whatever the rights of the folders above */
 	/* The proxy's pid changed (0: none runs): state file and views. */
 	void (*on_change)(struct enrolled *w, void *user);
 	void *user;
@@ -27,6 +28,9 @@ struct proxy_process_config {
 MUST_CHECK int proxy_process_new(const struct proxy_process_config *config, struct enrolled *w, struct proxy_process **ret);
 /** proxy_process_free() - stop watching; a running proxy goes on */
 struct proxy_process *proxy_process_free(struct proxy_process *p);
+
+/** proxy_process_stop() - ask the proxy to drain and end; none is started any more */
+void proxy_process_stop(struct proxy_process *p);
 
 uint32_t proxy_process_restarts(const struct proxy_process *p);
 

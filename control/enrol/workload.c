@@ -156,7 +156,7 @@ int enrolled_listeners_make(struct enrolled *w)
 	return r;
 }
 
-struct enrolled *enrolled_alloc(const struct paths *p, uint32_t id, const char *namespace, const char *name)
+struct enrolled *enrolled_new(const struct paths *p, uint32_t id, const char *namespace, const char *name)
 {
 	struct enrolled *w = calloc(1, sizeof(*w));
 
@@ -167,6 +167,8 @@ struct enrolled *enrolled_alloc(const struct paths *p, uint32_t id, const char *
 	for (int i = 0; i < LISTENERS; i++)
 		w->listeners[i] = -1;
 	list_init(&w->link);
+	snprintf(w->spec.namespace, sizeof(w->spec.namespace), "%s", namespace);
+	snprintf(w->spec.name, sizeof(w->spec.name), "%s", name);
 	snprintf(w->key, sizeof(w->key), "%s_%s", namespace, name);
 	snprintf(w->veth, sizeof(w->veth), "trmv%u", id);
 	workload_addresses(id, &w->addr4, &w->addr6);
@@ -187,7 +189,7 @@ struct enrolled *enrolled_alloc(const struct paths *p, uint32_t id, const char *
 
 int enrolled_make(const struct paths *p, uint32_t id, struct workload_spec *spec, struct enrolled **ret, struct fault *fault)
 {
-	struct enrolled *w = enrolled_alloc(p, id, spec->namespace, spec->name);
+	struct enrolled *w = enrolled_new(p, id, spec->namespace, spec->name);
 	const char *step = "memory";
 	int r = -ENOMEM;
 
@@ -195,6 +197,10 @@ int enrolled_make(const struct paths *p, uint32_t id, struct workload_spec *spec
 		goto err;
 	w->spec = *spec;
 	w->created_wall_ns = clock_wall_ns();
+	step = w->state_file; /* first: an agent that dies in between is known to have begun */
+	r = enrolled_save(w);
+	if (r < 0)
+		goto err;
 	step = w->netns_path;
 	r = netns_create(w->netns_path, &w->netns_fd);
 	r = r ? r : netns_cookie(w->netns_fd, &w->netns_cookie);
@@ -217,7 +223,6 @@ int enrolled_make(const struct paths *p, uint32_t id, struct workload_spec *spec
 		goto err;
 	step = w->etc_dir;
 	r = etc_write(w);
-	r = r ? r : enrolled_save(w);
 	if (r < 0)
 		goto err;
 	*ret = w;

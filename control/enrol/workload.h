@@ -52,6 +52,9 @@ struct enrolled {
 	unsigned long long proxy_start;
 	uint64_t created_wall_ns;
 	bool stopping;
+	/* of the newest certificate; zero before the first */
+	char cert_serial[48];
+	uint64_t cert_not_before_s, cert_not_after_s;
 };
 
 /** mesh_network_make() - the mesh's own namespace with its bridge and the gateway addresses; 0 also when it is there */
@@ -65,8 +68,12 @@ MUST_CHECK int mesh_network_make(const struct paths *p, struct fault *fault);
  */
 MUST_CHECK int enrolled_make(const struct paths *p, uint32_t id, struct workload_spec *spec, struct enrolled **ret, struct fault *fault);
 
-/** enrolled_open() - after a restart of the agent: from the state file @path; listeners are not open yet. -ENODATA when it is gone or stale. */
-MUST_CHECK int enrolled_open(const struct paths *p, const char *path, struct enrolled **ret);
+/** enrolled_new() - names and paths filled in, nothing made or opened; NULL when memory is out */
+struct enrolled *enrolled_new(const struct paths *p, uint32_t id, const char *namespace, const char *name);
+/** enrolled_read() - after a restart of the agent: what the state file @path says; -ENODATA when that is nonsense */
+MUST_CHECK int enrolled_read(const struct paths *p, const char *path, struct enrolled **ret);
+/** enrolled_open() - open what enrolled_read() named, listeners aside; fails when some of it is gone */
+MUST_CHECK int enrolled_open(struct enrolled *w);
 
 /** enrolled_listeners_make() - new listeners, admin socket included; those open are closed */
 MUST_CHECK int enrolled_listeners_make(struct enrolled *w);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking over what an earlier agent left
+ *
+ * Links and maps are pinned and proxies run on, so a workload noticed nothing. What is known of it comes from its state file and is held
+ * against the kernel: its namespace and cgroups must be there, its proxy must be the process that was started. Whatever does not fit is
+ * removed whole.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "base/str.h"
+#include "control/agent.h"
+
+/* Links first: nothing of it may stay attached without a name. */
+static void stale_remove(struct agent *a, struct enrolled *e)
+{
+	datapath_workload_detach(a->datapath, e->id, e->key);
+	enrolled_remove(&a->paths, e);
+}
+
+static int one_take_over(struct agent *a, struct enrolled *e)
+{
+	struct fault fault = { 0 };
+	struct agent_workload *w;
+	int r = enrolled_open(e);
+
+	if (r == 0 && proxy_process_take_listeners(e) < 0) {
+		/* No proxy ran: its listeners went with the last agent. */
+		e->proxy_pid = 0;
+		r = enrolled_listeners_make(e);
+	}
+	if (r < 0) {
+		log_warn("workload not taken over, removed", "workload=%s err=%s", e->key, strerror(-r));
+		stale_remove(a, e);
+		return r;
+	}
+	r = enrolment_attach(a, e, &w, &fault);
+	if (r < 0) {
+		log_error("workload not taken over, removed", "err=\"%s\"", fault_or(fault.reason));
+		fault_done(&fault);
+		return r;
+	}
+	enrolment_tell(w);
+	enrolment_listen_look(w);
+	log_info("workload taken over", "workload=%s proxy_pid=%d", e->key, (int)e->proxy_pid);
+	enrolment_started(w, e->pid); /* it may have ended meanwhile */
+	return 0;
+}
+
+/* @file: "NAMESPACE_NAME.json". A file that cannot be read still names what has to go. */
+static void file_take_over(struct agent *a, const char *file)
+{
+	_cleanup_(freep) char *path = str_printf("%s/%s", a->paths.workload_dir, file), *key = str_dup(str_from(file));
+	struct enrolled *e;
+	char *split;
+	int r;
+
+	if (!path || !key)
+		return;
+	r = enrolled_read(&a->paths, path, &e);
+	if (r == 0) {
+		if (one_take_over(a, e) == 0 && e->id > a->next_id)
+			a->next_id = e->id;
+		return;
+	}
+	log_warn("state file unreadable, workload removed", "path=%s err=%s", path, strerror(-r));
+	key[strlen(key) - strlen(".json")] = '\0';
+	split = strchr(key, '_');
+	if (split) {
+		*split = '\0';
+		e = enrolled_new(&a->paths, 1, key, split + 1); /* the number is not known; links and files go by name */
+		if (e) {
+			e->id = 0;
+			stale_remove(a, e);
+		}
+	}
+	unlink(path);
+}
+
+void take_over_all(struct agent *a)
+{
+	DIR *d = opendir(a->paths.workload_dir);
+	struct dirent *f;
+
+	if (!d)
+		return;
+	while ((f = readdir(d)))
+		if (str_ends(str_from(f->d_name), STR(".json")))
+			file_take_over(a, f->d_name);
+	closedir(d);
+}
