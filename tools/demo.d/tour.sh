@@ -33,7 +33,7 @@ web_start() {
 	mkdir -p "$dir"
 	chmod 755 "$work" "$dir"
 	sed "s|@DIR@|$dir|g; s|@VERSION@|$1|g" tools/demo.d/nginx.conf >"$dir/nginx.conf"
-	head -c 4000000 /dev/zero >"$dir/big"
+	truncate -s 256M "$dir/big"
 	run trammel run --detach --name "web-$1" --namespace default --service-account web --label app=web --label "version=$1" \
 		-- nginx -e "$dir/error.log" -c "$dir/nginx.conf"
 }
@@ -46,7 +46,7 @@ agent_pid() { trammel snapshot show --json | json_field "d['agent_pid']"; }
 # Counting the marker: tcpdump in a namespace, on an interface the demo or the agent made
 wire_count_start() { # [NETNS-FILE IFACE]
 	: >"$work/wire"
-	nsenter --net="${1:-$TRAMMEL_RUN_DIR/netns/trammel}" tcpdump -i "${2:-trm0}" -U -s 0 -w - 2>"$work/wire.err" >"$work/wire" &
+	nsenter --net="${1:-$TRAMMEL_RUN_DIR/netns/trammel}" tcpdump -i "${2:-trm0}" --immediate-mode -U -s 0 -w - 2>"$work/wire.err" >"$work/wire" &
 	wire_pid=$!
 	until_true 5 grep -q 'listening on' "$work/wire.err" || fail "tcpdump did not start: $(cat "$work/wire.err")"
 }
