@@ -57,7 +57,7 @@ char *buf_tail(struct buf *b, size_t *ret_room)
 {
 	if (ret_room)
 		*ret_room = b->cap - b->off - b->len;
-	return b->mem + b->off + b->len;
+	return b->mem ? b->mem + b->off + b->len : NULL;
 }
 
 void buf_commit(struct buf *b, size_t n)

@@ -28,12 +28,12 @@ void buf_done(struct buf *b);
 
 static inline struct str buf_str(const struct buf *b)
 {
-	return (struct str){ b->mem + b->off, b->len };
+	return (struct str){ b->mem ? b->mem + b->off : NULL, b->len };
 }
 
 static inline char *buf_head(const struct buf *b)
 {
-	return b->mem + b->off;
+	return b->mem ? b->mem + b->off : NULL;
 }
 
 /** buf_reserve() - make room for @n more bytes behind the last; -ENOBUFS above the maximum, -ENOMEM. Pointers into the buffer move. */
