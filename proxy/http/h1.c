@@ -8,12 +8,6 @@
  */
 #include "proxy/http/h1_lex.h"
 
-#include <assert.h>
-
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 const struct h1_limits h1_limits_default = {
 	.head_bytes = 64 * 1024,
 	.line_bytes = 32 * 1024,
@@ -60,42 +54,6 @@ void h1_parser_reset(struct h1_parser *p)
 	p->phase = H1_PHASE_START;
 	p->line_at = p->scan_at = 0;
 	p->n_blank = 0;
-}
-
-const char *h1_ctl_find(const char *p, const char *end)
-{
-#ifdef __SSE2__
-	const __m128i low = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
-
-	for (; end - p >= 16; p += 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-		__m128i ctl = _mm_cmpeq_epi8(_mm_min_epu8(v, low), v);
-		int mask;
-
-		ctl = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), ctl), _mm_cmpeq_epi8(v, del));
-		mask = _mm_movemask_epi8(ctl);
-		if (mask)
-			return p + __builtin_ctz((unsigned)mask);
-	}
-#else
-	const uint64_t ones = 0x0101010101010101ull, high = 0x80 * ones;
-
-	/* A set bit here may be a HTAB or a carry beside a real one: the byte loop below has the last word. */
-	for (; end - p >= 8; p += 8) {
-		uint64_t w, x;
-
-		memcpy(&w, p, sizeof(w));
-		x = w ^ (0x7f * ones);
-		if ((((w - 0x20 * ones) & ~w) | ((x - ones) & ~x)) & high) {
-			for (int i = 0; i < 8; i++)
-				if (lex(p[i]) & LEX_CTL)
-					return p + i;
-		}
-	}
-#endif
-	while (p < end && !(lex(*p) & LEX_CTL))
-		p++;
-	return p;
 }
 
 static void str_follow(struct str *s, uintptr_t from, uint32_t len, const char *to)

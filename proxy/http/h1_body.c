@@ -254,9 +254,12 @@ static int body_refused(struct h1_body *b, int r, struct h1_reject *ret_reject)
 int h1_body_read(struct h1_body *b, struct str input, struct str *ret_slice, size_t *ret_consumed,
 		 struct h1_reject *ret_reject)
 {
-	const char *p = input.p, *end = input.p + input.n;
+	const char *p, *end;
 	int r;
 
+	input = h1_input(input);
+	p = input.p;
+	end = p + input.n;
 	if (b->state == BODY_BROKEN)
 		return body_refused(b, refuse(ret_reject, "body was refused before"), ret_reject);
 	for (;;) {

@@ -9,6 +9,10 @@
 
 #include "proxy/http/h1.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum {
 	LEX_TOKEN = 1 << 0,	 /* tchar, RFC 9110 section 5.6.2 */
 	LEX_UNDERSCORE = 1 << 1, /* '_' alone */
@@ -50,8 +54,48 @@ static inline bool h1_has(const struct http_head *h, enum http_field_id id)
 	return (h->known >> id) & 1;
 }
 
-/** h1_ctl_find() - first control byte (HTAB is none) in [p, end), or @end */
-const char *h1_ctl_find(const char *p, const char *end);
+/** h1_input() - @input, or an empty string where it has no memory */
+static inline struct str h1_input(struct str input)
+{
+	return input.p ? input : STR("");
+}
+
+/** h1_ctl_find() - first control byte (HTAB is none) in [p, end), or @end; in line, for every line passes here */
+static inline const char *h1_ctl_find(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	const __m128i low = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+
+	for (; end - p >= 16; p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i ctl = _mm_cmpeq_epi8(_mm_min_epu8(v, low), v);
+		int mask;
+
+		ctl = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), ctl), _mm_cmpeq_epi8(v, del));
+		mask = _mm_movemask_epi8(ctl);
+		if (mask)
+			return p + __builtin_ctz((unsigned)mask);
+	}
+#else
+	const uint64_t ones = 0x0101010101010101ull, high = 0x80 * ones;
+
+	/* A set bit here may be a HTAB or a carry beside a real one: the byte loop below has the last word. */
+	for (; end - p >= 8; p += 8) {
+		uint64_t w, x;
+
+		memcpy(&w, p, sizeof(w));
+		x = w ^ (0x7f * ones);
+		if ((((w - 0x20 * ones) & ~w) | ((x - ones) & ~x)) & high) {
+			for (int i = 0; i < 8; i++)
+				if (lex(p[i]) & LEX_CTL)
+					return p + i;
+		}
+	}
+#endif
+	while (p < end && !(lex(*p) & LEX_CTL))
+		p++;
+	return p;
+}
 
 /** h1_parser_enter() - the input may have moved since the last call: let what @head borrowed from it follow */
 void h1_parser_enter(struct h1_parser *p, struct str input, struct http_head *head);

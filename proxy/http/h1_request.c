@@ -312,7 +312,7 @@ int h1_request_parse(struct h1_parser *p, struct pool *pool, struct str input, s
 		     size_t *ret_consumed, struct h1_reject *ret_reject)
 {
 	size_t consumed;
-	int r = request_read(p, pool, input, head, &consumed, ret_reject);
+	int r = request_read(p, pool, h1_input(input), head, &consumed, ret_reject);
 
 	if (r == H1_E_MORE)
 		return r;

@@ -129,7 +129,7 @@ int h1_response_parse(struct h1_parser *p, const struct h1_asked *asked, struct 
 		      size_t *ret_consumed, struct h1_reject *ret_reject)
 {
 	size_t consumed;
-	int r = response_read(p, asked, input, head, &consumed, ret_reject);
+	int r = response_read(p, asked, h1_input(input), head, &consumed, ret_reject);
 
 	if (r == H1_E_MORE)
 		return r;

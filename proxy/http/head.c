@@ -58,30 +58,44 @@ static inline unsigned name_slot(struct str name)
 }
 
 /* Eight letters at once: upper case to lower, every other byte unchanged. */
-static inline uint64_t lower8(const char *p)
+static inline uint64_t lower8(uint64_t w)
 {
 	const uint64_t ones = 0x0101010101010101ull;
-	uint64_t w, low7, at_least_a, above_z;
+	uint64_t low7 = w & (0x7f * ones);
+	uint64_t at_least_a = low7 + (0x80 - 'A') * ones;
+	uint64_t above_z = low7 + (0x80 - 'Z' - 1) * ones;
 
-	memcpy(&w, p, sizeof(w));
-	low7 = w & (0x7f * ones);
-	at_least_a = low7 + (0x80 - 'A') * ones;
-	above_z = low7 + (0x80 - 'Z' - 1) * ones;
 	return w | (((at_least_a & ~above_z & ~w) & (0x80 * ones)) >> 2);
 }
 
-/* @text is lower case and as long as @name. */
+static inline bool eq8(const char *p, const char *lower)
+{
+	uint64_t a, b;
+
+	memcpy(&a, p, sizeof(a));
+	memcpy(&b, lower, sizeof(b));
+	return lower8(a) == b;
+}
+
+static inline bool eq4(const char *p, const char *lower)
+{
+	uint32_t a, b;
+
+	memcpy(&a, p, sizeof(a));
+	memcpy(&b, lower, sizeof(b));
+	return lower8(a) == b;
+}
+
+/* @text is lower case and as long as @name; words overlap where the length is no multiple of theirs. */
 static inline bool name_eq(struct str name, const char *text)
 {
-	size_t i;
-	uint64_t w;
+	size_t n = name.n;
 
-	for (i = 0; i + 8 <= name.n; i += 8) {
-		memcpy(&w, text + i, sizeof(w));
-		if (lower8(name.p + i) != w)
-			return false;
-	}
-	for (; i < name.n; i++)
+	if (n >= 8)
+		return eq8(name.p, text) && (n <= 16 || eq8(name.p + 8, text + 8)) && eq8(name.p + n - 8, text + n - 8);
+	if (n >= 4)
+		return eq4(name.p, text) && eq4(name.p + n - 4, text + n - 4);
+	for (size_t i = 0; i < n; i++)
 		if (ascii_lower(name.p[i]) != text[i])
 			return false;
 	return true;
