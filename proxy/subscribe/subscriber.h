@@ -4,7 +4,7 @@
  *
  * Holds one gRPC stream to the agent's unix socket, reconnects with back-off and jitter (0.1 s to 5 s), keeps serving
  * the last snapshot meanwhile, acknowledges or refuses each message. Makes the workload's private key (EC P-256, it
- * never leaves the process), has it signed, and renews at half of the lifetime with jitter. Lives in the main worker's
+ * never leaves the process), has it signed, and renews at 50 to 60 % of the lifetime. Lives in the main worker's
  * loop; callbacks run there.
  */
 #ifndef TRAMMEL_PROXY_SUBSCRIBER_H
@@ -32,6 +32,8 @@ struct subscriber_ops {
 /* One wait for an answer; embedded in its owner, zeroed before first use. */
 struct subscriber_wait {
 	struct list link;
+	struct loop_timer timer; /* the subscriber's, as the flag below */
+	bool answered;
 	void (*on_answer)(struct subscriber_wait *wait, bool answered); /* false: the agent could not be asked */
 };
 
