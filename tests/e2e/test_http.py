@@ -193,7 +193,7 @@ def test_name_that_does_not_resolve(mesh):
 def test_trace_is_begun_where_there_is_none(mesh):
     got = mesh.client.http("web", 80)
     parent, = seen(got, "traceparent")
-    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]", parent)
+    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[0-3]", parent)
     request_id, = seen(got, "x-request-id")
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", request_id)
 
@@ -212,7 +212,7 @@ def test_trace_goes_on_where_there_is_one(mesh):
 def test_bad_traceparent_begins_a_new_trace(mesh, bad):
     got = mesh.client.http("web", 80, headers=[["traceparent", bad], ["tracestate", "a=1"]])
     parent, = seen(got, "traceparent")
-    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]", parent)
+    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[0-3]", parent)
     assert parent.split("-")[1] != bad.split("-")[1 if "-" in bad else 0]
     assert seen(got, "tracestate") == [], "state of a trace that was not believed"
 

@@ -45,7 +45,7 @@ def test_narrower_scope_wins(mesh):
         mesh.apply("scope.yaml", [peer_authentication("STRICT"), peer_authentication("PERMISSIVE", "ns", "default")])
         eventually(lambda: b'"web"' in o.ask(mesh.web.ip, 8080, GET), 2)
         mesh.apply("scope.yaml", [peer_authentication("PERMISSIVE"), peer_authentication("STRICT", "wl", "default", {8080: "PERMISSIVE"}, {"app": "web"})])
-        eventually(lambda: o.ask(mesh.web.ip, 7000, b"who\n", timeout=2) == b"", 2)
+        eventually(lambda: o.ask(mesh.web.ip, 7000, b"who\n", timeout=1) == b"", 6)
         assert b'"web"' in o.ask(mesh.web.ip, 8080, GET)
         mesh.withdraw("scope.yaml")
 

@@ -110,7 +110,8 @@ class Origin(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"5\r\nhello\r\n")
             self.wfile.write(b"0\r\n\r\n")
             return
-        self.send_header("Content-Length", str(len(body)))
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
         if words[0] == "close":
             self.send_header("Connection", "close")
             self.close_connection = True
@@ -249,8 +250,9 @@ def spliced(conn):
 
 
 def sendfile(conn):
-    """Sends a file of 1 MiB with sendfile(2)."""
+    """Reads a line, sends a file of 1 MiB with sendfile(2)."""
     import tempfile
+    conn.makefile("rb").readline()
     with tempfile.TemporaryFile() as f:
         f.write(pattern(1 << 20))
         f.flush()
