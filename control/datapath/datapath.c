@@ -32,6 +32,14 @@ static void on_events(struct loop_io *io, uint32_t revents)
 	(void)ring_buffer__consume(dp->events);
 }
 
+/* The kernel wakes a reader that has read all: what is there already would keep it silent for ever. */
+static void on_events_first(struct loop_task *task)
+{
+	struct datapath *dp = container_of(task, struct datapath, events_first);
+
+	(void)ring_buffer__consume(dp->events);
+}
+
 static int events_open(struct datapath *dp, char **ret_error)
 {
 	int err;
@@ -42,7 +50,10 @@ static int events_open(struct datapath *dp, char **ret_error)
 	if (!dp->events)
 		return fail(ret_error, -errno, "map trm_events: cannot map the ring buffer: %s", strerror(errno));
 	err = loop_io_add(dp->loop, &dp->events_io, ring_buffer__epoll_fd(dp->events), EPOLLIN, on_events);
-	return err ? fail(ret_error, err, "map trm_events: cannot watch: %s", strerror(-err)) : 0;
+	if (err)
+		return fail(ret_error, err, "map trm_events: cannot watch: %s", strerror(-err));
+	loop_task_defer(dp->loop, &dp->events_first, on_events_first);
+	return 0;
 }
 
 static int folders_make(struct datapath *dp, char **ret_error)
@@ -74,6 +85,7 @@ int datapath_open(const struct datapath_config *config, struct datapath **ret, c
 	dp->loop = config->loop;
 	dp->on_event = config->on_event;
 	dp->user = config->user;
+	dp->trace_flows = config->trace_flows;
 	dp->root = strdup(config->bpffs_root);
 	dp->abi_root = str_printf("%s/%d", config->bpffs_root, TRM_ABI);
 	if (!dp->root || !dp->abi_root) {
@@ -106,6 +118,7 @@ struct datapath *datapath_close(struct datapath *dp)
 
 	if (!dp)
 		return NULL;
+	loop_task_cancel(&dp->events_first);
 	loop_io_remove(&dp->events_io);
 	ring_buffer__free(dp->events);
 	list_for_each_entry_safe (wl, tmp, &dp->workloads, link) {

@@ -27,6 +27,7 @@ struct datapath_config {
 	struct loop *loop;
 	void (*on_event)(const struct trm_event *ev, void *user); /* from the ring buffer, in the loop */
 	void *user;
+	bool trace_flows; /* captured and steered connections are events too; costs a ring buffer write per connection */
 };
 
 /** datapath_bpffs_ensure() - mount a bpffs at the parent of @root when none is there; *@ret_mounted tells whether we did */
@@ -44,7 +45,7 @@ MUST_CHECK int datapath_open(const struct datapath_config *config, struct datapa
 struct datapath *datapath_close(struct datapath *dp);
 /** datapath_destroy() - detach everything, remove every pin and the folders; frees @dp */
 void datapath_destroy(struct datapath *dp);
-/** datapath_destroy_path() - the same from the pins alone, for `trammel down` without a running agent; ok when nothing is there */
+/** datapath_destroy_path() - the same from the pins alone, of every layout version, for `trammel down` without a running agent; ok when nothing is there */
 MUST_CHECK int datapath_destroy_path(const char *bpffs_root, char **ret_error);
 
 struct datapath_workload {

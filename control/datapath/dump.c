@@ -5,6 +5,8 @@
 #include <string.h>
 #include "control/datapath/room.h"
 
+#define FILL_ALARM_PERCENT 80
+
 static const char *prog_type_name(uint32_t type)
 {
 	switch (type) {
@@ -148,6 +150,7 @@ void datapath_maps_json(struct datapath *dp, struct json_writer *w, const char *
 			if (!err) {
 				json_u64(w, "entries", n);
 				json_f64(w, "fill_percent", 100.0 * (double)n / (double)about.max_entries);
+				json_bool(w, "alarm", n * 100 >= (uint64_t)about.max_entries * FILL_ALARM_PERCENT);
 			}
 		}
 		json_cstr(w, "pin", pin);

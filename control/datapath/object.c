@@ -39,18 +39,18 @@ const struct hook hooks[HOOKS] = {
 
 struct kind {
 	const char *name;
-	void *(*open)(const struct bpf_object_open_opts *opts, const struct abilities *a, struct bpf_object **ret);
+	void *(*open)(const struct bpf_object_open_opts *opts, const struct datapath *dp, struct bpf_object **ret);
 	int (*load)(void *skeleton);
 	void (*destroy)(void *skeleton);
 };
 
 #define DEFINE_KIND(hook, settings)                                                                  \
-	static void *hook##_open(const struct bpf_object_open_opts *opts, const struct abilities *a, \
+	static void *hook##_open(const struct bpf_object_open_opts *opts, const struct datapath *dp, \
 				 struct bpf_object **ret)                                            \
 	{                                                                                            \
 		struct hook##_bpf *s = hook##_bpf__open_opts(opts);                                  \
                                                                                                      \
-		(void)a;                                                                             \
+		(void)dp;                                                                            \
 		if (!s)                                                                              \
 			return NULL;                                                                 \
 		settings;                                                                            \
@@ -66,8 +66,11 @@ struct kind {
 		hook##_bpf__destroy(s);                                                              \
 	}
 
-DEFINE_KIND(connect, (s->rodata->has_mptcp = a->has_mptcp, s->rodata->has_set_retval = a->has_set_retval))
-DEFINE_KIND(message, s->rodata->has_set_retval = a->has_set_retval)
+DEFINE_KIND(connect,
+	    (s->rodata->has_mptcp = dp->abilities.has_mptcp, s->rodata->has_set_retval = dp->abilities.has_set_retval,
+	     s->rodata->trace_flows = dp->trace_flows))
+DEFINE_KIND(message,
+	    (s->rodata->has_set_retval = dp->abilities.has_set_retval, s->rodata->trace_flows = dp->trace_flows))
 DEFINE_KIND(name, (void)0)
 DEFINE_KIND(sockops, (void)0)
 DEFINE_KIND(sockopt, (void)0)
@@ -101,7 +104,7 @@ static int object_load(const struct datapath *dp, int i, struct object *ret, cha
 	if (!maps)
 		return -ENOMEM;
 	bpf_log_begin();
-	skeleton = kinds[i].open(&opts, &dp->abilities, &obj);
+	skeleton = kinds[i].open(&opts, dp, &obj);
 	if (!skeleton)
 		return load_error(kinds[i].name, -errno, ret_error);
 	err = kinds[i].load(skeleton);
@@ -203,6 +206,7 @@ int sk_lookup_load(struct datapath *dp, const struct instance *in, int *ret_fd, 
 		return load_error("sk_lookup", -errno, ret_error);
 	s->rodata->workload_id = in->workload_id;
 	s->rodata->netns_cookie = in->netns_cookie;
+	s->rodata->trace_flows = dp->trace_flows;
 	err = sk_lookup_bpf__load(s);
 	fd = err ? -1 : fcntl(bpf_program__fd(s->progs.trm_sk_lookup), F_DUPFD_CLOEXEC, 3);
 	if (!err && fd < 0)

@@ -67,11 +67,13 @@ struct datapath {
 	char *root;     /* as configured */
 	char *abi_root; /* root/TRM_ABI */
 	struct abilities abilities;
+	bool trace_flows;
 	struct object objects[OBJECTS];
 	int map_fds[MAPS];
 	struct list workloads;
 	struct loop *loop;
 	struct loop_io events_io;
+	struct loop_task events_first; /* what an earlier agent left unread */
 	struct ring_buffer *events;
 	void (*on_event)(const struct trm_event *ev, void *user);
 	void *user;
@@ -143,7 +145,7 @@ MUST_CHECK int workload_links_update(struct datapath *dp, char **ret_error);
 /** map_each() - every entry; @on_entry stops it by a nonzero answer, which is returned. Entries deleted meanwhile may
  * be missed. */
 int map_each(int fd, size_t key_bytes, size_t value_bytes,
-			int (*on_entry)(const void *key, const void *value, void *user), void *user);
+	     int (*on_entry)(const void *key, const void *value, void *user), void *user);
 /** map_error() - "map NAME: ..." for a failed write, with size and next step when it is full */
 int map_error(const struct datapath *dp, enum map_index i, int err, char **ret_error);
 

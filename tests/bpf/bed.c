@@ -188,7 +188,7 @@ static void on_event(const struct trm_event *ev, void *user)
 
 void bed_datapath_open(void)
 {
-	struct datapath_config config = {.bpffs_root = bed.root, .loop = bed.loop, .on_event = on_event};
+	struct datapath_config config = {.bpffs_root = bed.root, .loop = bed.loop, .on_event = on_event, .trace_flows = bed.trace_flows};
 	_cleanup_(freep) char *error = NULL;
 	int err = datapath_open(&config, &bed.dp, &error);
 

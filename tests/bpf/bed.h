@@ -45,6 +45,7 @@ struct bed {
 	struct datapath *dp;
 	struct trm_event events[256]; /* as they came */
 	size_t n_events;
+	bool trace_flows;                                                /* for the next bed_datapath_open() */
 	int out_fd, in_fd, dns_tcp_fd, dns_udp_fd, metrics_fd, ready_fd; /* the proxy's listeners */
 };
 

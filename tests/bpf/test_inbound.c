@@ -55,7 +55,7 @@ static void test_excluded(void **state)
 	(void)state;
 	assert_int_equal(datapath_workload_exclude_port(bed.dp, 7, 8081, true), 0);
 	for (int i = 0; i < 2; i++) {
-		fd = bed_socket(IN_FAR, i ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+		fd = bed_socket(IN_FAR, i ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 		assert_int_equal(dial(fd, i ? "[" POD6 "]:8081" : POD4 ":8081"), 0);
 		got = take(app);
 		assert_true(got >= 0);
@@ -77,7 +77,7 @@ static void test_empty_slot(void **state)
 	events_clear();
 	close(bed.in_fd);
 	for (int i = 0; i < 2; i++) {
-		fd = bed_socket(IN_FAR, i ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+		fd = bed_socket(IN_FAR, i ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 		assert_int_equal(dial(fd, i ? "[" POD6 "]:8082" : POD4 ":8082"), -ECONNREFUSED);
 		close(fd);
 	}

@@ -246,6 +246,23 @@ static void test_destroy(void **state)
 	assert_int_equal(datapath_destroy_path(bed.root, NULL), 0);
 }
 
+/* Captured connections are events where they were asked for, and there alone. */
+static void test_trace_flows(void **state)
+{
+	(void)state;
+	enrol();
+	events_clear();
+	dial_is_captured("192.0.2.90:80");
+	assert_null(event_find(TRM_EVENT_FLOW, TRM_REASON_CAPTURED));
+	bed.dp = datapath_close(bed.dp);
+	bed.trace_flows = true;
+	bed_datapath_open();
+	bed.trace_flows = false;
+	dial_is_captured("192.0.2.90:81");
+	assert_non_null(event_find(TRM_EVENT_FLOW, TRM_REASON_CAPTURED));
+	assert_int_equal(ntohs(event_find(TRM_EVENT_FLOW, TRM_REASON_CAPTURED)->dst.port), 81);
+}
+
 /* An attachment that fails at its last step leaves nothing of the workload. */
 static void test_attach_fails(void **state)
 {
@@ -312,6 +329,7 @@ static void test_dest_full(void **state)
 	assert_non_null(strstr(error, "262144"));
 	maps = json_of(datapath_maps_json);
 	assert_non_null(strstr(maps, "\"fill_percent\":100"));
+	assert_non_null(strstr(maps, "\"alarm\":true"));
 	/* The next good set makes room. */
 	assert_int_equal(datapath_dest_sync(bed.dp, 3, &first, 1, NULL), 0);
 	assert_int_equal(map_entries("trm_dest"), 1);
@@ -441,10 +459,19 @@ static void test_bpffs_ensure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		LIFE(test_take_over), LIFE(test_take_over_flags), LIFE(test_stale_abi),
-		LIFE(test_alien_map), LIFE(test_destroy),         LIFE(test_attach_fails),
-		LIFE(test_dest_sync), LIFE(test_dest_full),       LIFE(test_features),
-		LIFE(test_dumps),     LIFE(test_verifier_budget), cmocka_unit_test(test_bpffs_ensure),
+		LIFE(test_take_over),
+		LIFE(test_take_over_flags),
+		LIFE(test_stale_abi),
+		LIFE(test_alien_map),
+		LIFE(test_destroy),
+		LIFE(test_trace_flows),
+		LIFE(test_attach_fails),
+		LIFE(test_dest_sync),
+		LIFE(test_dest_full),
+		LIFE(test_features),
+		LIFE(test_dumps),
+		LIFE(test_verifier_budget),
+		cmocka_unit_test(test_bpffs_ensure),
 	};
 
 	bed_require();
