@@ -141,7 +141,7 @@ void model_on_change(struct model *m, void (*fn)(void *user), void *user)
 struct resource *const *model_resources(const struct model *m, enum resource_kind kind, size_t *ret_n)
 {
 	*ret_n = m->kind_at[kind + 1] - m->kind_at[kind];
-	return m->resources.items + m->kind_at[kind];
+	return m->resources.items ? m->resources.items + m->kind_at[kind] : NULL;
 }
 
 const struct resource *model_resource_find(const struct model *m, enum resource_kind kind, const char *namespace,
