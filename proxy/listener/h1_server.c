@@ -40,6 +40,7 @@ struct h1_server {
 	uint8_t state;
 	bool starved; /* what is in @in is not enough */
 	bool close_after, blocked, tunnel;
+	bool acked; /* transport_ack_now() was called for this request */
 	bool busy, dead;
 };
 
@@ -122,7 +123,7 @@ static bool exchange_begin(struct h1_server *s)
 	if (!s->x)
 		return false;
 	s->stream.sink = &s->x->down_sink;
-	s->close_after = false;
+	s->close_after = s->acked = false;
 	s->d->conn.state = CONN_OPEN;
 	deadline_set(&s->d->deadline, HEAD_TIMEOUT_MS);
 	return true;
@@ -334,8 +335,13 @@ static void server_step(struct h1_server *s)
 			break;
 	}
 	k = s->stream.sink;
-	if (!s->dead && k)
-		k->ops->on_batch_end(k);
+	if (s->dead || !k)
+		return;
+	if (s->state == SERVER_BODY && !s->acked && !t->readable && s->d->conn.direction == OBSERVE_OUTBOUND) {
+		s->acked = true; /* our app sends head and body in two writes */
+		transport_ack_now(t);
+	}
+	k->ops->on_batch_end(k);
 }
 
 static void on_event(struct transport *t)

@@ -397,6 +397,13 @@ int transport_peek_more(struct transport *t, size_t *ret_n)
 	return r;
 }
 
+void transport_ack_now(struct transport *t)
+{
+	int one = 1;
+
+	(void)setsockopt(t->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one)); /* slower without, not wrong */
+}
+
 void transport_poke(struct transport *t)
 {
 	loop_task_defer(t->shared->loop, &t->again, on_again);

@@ -161,6 +161,14 @@ void transport_end(struct transport *t);
 /** transport_may_read() - would transport_read() say something other than AGAIN, as far as is known? */
 bool transport_may_read(const struct transport *t);
 
+/**
+ * transport_ack_now() - acknowledge what was read at once
+ *
+ * For a peer on this machine that sends a message in two writes without TCP_NODELAY: its second write waits for our
+ * acknowledgement, which the kernel would hold back for 40 ms.
+ */
+void transport_ack_now(struct transport *t);
+
 /** transport_poke() - have on_event called again in the next turn (the owner stopped reading before AGAIN) */
 void transport_poke(struct transport *t);
 

@@ -179,6 +179,10 @@ static void client_pump(struct h1_client *c)
 			break;
 	}
 	k = c->stream.sink;
+	if (k && c->is_local && c->answered && !c->acked && !c->t.readable) {
+		c->acked = true; /* a response in two writes */
+		transport_ack_now(&c->t);
+	}
 	if (k)
 		k->ops->on_batch_end(k);
 }
@@ -385,6 +389,7 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 		return r;
 	}
 	c->connect_ms = connect_timeout_ms(target);
+	c->is_local = target->is_local;
 	deadline_set(&c->deadline, c->connect_ms);
 	*ret = c;
 	return 0;
@@ -412,7 +417,7 @@ void h1_client_begin(struct h1_client *c, struct message_sink *sink, struct pool
 	c->pool = pool;
 	c->head = response;
 	c->state = CLIENT_HEAD;
-	c->answered = c->request_done = c->keep_alive = c->blocked = false;
+	c->answered = c->acked = c->request_done = c->keep_alive = c->blocked = false;
 	c->sent_mark = c->t.sent_bytes;
 	h1_parser_init(&c->parser, NULL);
 }

@@ -32,6 +32,8 @@ struct h1_client {
 	uint64_t connect_ms;
 	uint8_t state;
 	bool reused, opened, blocked;
+	bool is_local; /* the app, over loopback */
+	bool acked;    /* transport_ack_now() was called for this response */
 	bool answered;	   /* a byte of the response has come */
 	bool request_done, keep_alive;
 	bool busy, dead;
