@@ -128,7 +128,7 @@ static void on_change_task(struct loop_task *task)
 
 void model_changed(struct model *m)
 {
-	if (m->loop && m->on_change)
+	if (m->loop)
 		loop_task_defer(m->loop, &m->change_task, on_change_task);
 }
 
