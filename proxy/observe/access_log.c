@@ -3,7 +3,11 @@
 #include "proxy/observe/access_log.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -17,7 +21,10 @@
 
 void access_log_init(struct access_log *log, int fd)
 {
+	struct stat st;
+
 	*log = (struct access_log){ .fd = fd };
+	log->may_block = fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
 	buf_init(&log->lines, LINES_MAX_BYTES);
 }
 
@@ -48,13 +55,17 @@ static bool line_is_due(struct access_log *log, uint64_t wall_ns, uint32_t *ret_
 
 static void time_put(struct json_writer *w, uint64_t wall_ns)
 {
+	static __thread time_t date_s; /* the text below is of this second: a log line costs no calendar */
+	static __thread char text[40];
 	time_t s = (time_t)(wall_ns / NS_PER_S);
-	char text[40];
+	size_t n = sizeof("2026-01-01T00:00:00") - 1;
 	struct tm tm;
-	size_t n;
 
-	gmtime_r(&s, &tm);
-	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	if (s != date_s || !text[0]) {
+		gmtime_r(&s, &tm);
+		n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+		date_s = s;
+	}
 	snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned int)(wall_ns / NS_PER_MS % 1000));
 	json_cstr(w, "time", text);
 }
@@ -155,20 +166,61 @@ void access_log_add(struct access_log *log, const char *kind, const struct obser
 		access_log_flush(log);
 }
 
+/* Bytes of the first line, its end with it. */
+static size_t line_bytes(const struct buf *lines)
+{
+	const char *end = memchr(buf_head(lines), '\n', lines->len);
+
+	return end ? (size_t)(end - buf_head(lines)) + 1 : lines->len;
+}
+
+/* Gives up what is buffered, but for the rest of a line of which a part is written: the next lines must not be stuck to it. */
+static void lines_drop(struct access_log *log)
+{
+	size_t keep = log->in_line ? line_bytes(&log->lines) : 0;
+	const char *p = log->lines.mem + log->lines.off + keep;
+
+	for (size_t i = 0; i < log->lines.len - keep; i++)
+		log->dropped_total += p[i] == '\n';
+	log->lines.len = keep;
+	if (!keep)
+		buf_release(&log->lines);
+}
+
+/*
+ * A log that others write to as well cannot be set non-blocking: that is a flag of the open file, which they share.
+ * A pipe that polls writable takes PIPE_BUF bytes without blocking (pipe(7)); a regular file never blocks in this sense.
+ */
+static ssize_t log_write(const struct access_log *log)
+{
+	struct pollfd p = { .fd = log->fd, .events = POLLOUT };
+	size_t n = log->lines.len;
+
+	if (log->may_block) {
+		if (poll(&p, 1, 0) == 0) {
+			errno = EAGAIN;
+			return -1;
+		}
+		n = MIN(n, (size_t)PIPE_BUF);
+	}
+	return write(log->fd, buf_head(&log->lines), n);
+}
+
 void access_log_flush(struct access_log *log)
 {
 	while (log->lines.len) {
-		ssize_t k = write(log->fd, buf_head(&log->lines), log->lines.len);
+		ssize_t k = log_write(log);
 
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0 && errno == EAGAIN && log->lines.len < LINES_MAX_BYTES / 2)
 			return; /* a slow pipe: the next flush tries again */
 		if (k < 0) {
-			log->dropped_total++;
-			buf_consume(&log->lines, log->lines.len);
+			lines_drop(log);
 			return;
 		}
+		if (k)
+			log->in_line = buf_head(&log->lines)[k - 1] != '\n';
 		buf_consume(&log->lines, (size_t)k);
 	}
 }

@@ -13,10 +13,12 @@
 
 struct access_log {
 	int fd; /* borrowed; -1 = off */
+	bool may_block; /* not a regular file: looked at before each write */
+	bool in_line;	/* the last byte written was not the end of a line */
 	struct buf lines;
 	uint64_t second;
 	uint32_t written_in_second, left_out;
-	uint64_t lines_total, dropped_total;
+	uint64_t lines_total, dropped_total; /* lines */
 };
 
 void access_log_init(struct access_log *log, int fd);

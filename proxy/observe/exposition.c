@@ -65,7 +65,8 @@ static int labels_put(struct buf *b, const struct observe_record *rec, bool http
 	snprintf(status, sizeof(status), "%u", rec->status);
 	r = r ? r : label_put(b, "request_protocol", "http");
 	r = r ? r : label_put(b, "response_code", status);
-	return r ? r : label_put(b, "grpc_response_status", NULL);
+	/* Empty where a request is not gRPC, as Istio has it. */
+	return r ? r : buf_append_str(b, STR(",grpc_response_status=\"\""));
 }
 
 char *series_labels_format(const struct observe_record *rec, bool http)
@@ -119,7 +120,8 @@ static int histograms_put(struct buf *out, const struct hash_table *t, const cha
 	for (struct hash_node *n = hash_table_first(t); n && r == 0; n = hash_table_next(t, n)) {
 		const struct metric_series *s = container_of(n, struct metric_series, node);
 
-		r = histogram_put(out, name, s->labels, (const struct histogram *)((const char *)s + offset));
+		if (s->histograms)
+			r = histogram_put(out, name, s->labels, (const struct histogram *)((const char *)s->histograms + offset));
 	}
 	return r;
 }
@@ -147,12 +149,12 @@ static double value_opened(const struct metric_series *s)
 /* Istio: "sent" is what the response carried, "received" what the request carried. */
 static double value_sent(const struct metric_series *s)
 {
-	return s->bytes_out.sum;
+	return (double)s->bytes_out;
 }
 
 static double value_received(const struct metric_series *s)
 {
-	return s->bytes_in.sum;
+	return (double)s->bytes_in;
 }
 
 int metrics_format(const struct metrics *m, struct buf *out)
@@ -160,9 +162,9 @@ int metrics_format(const struct metrics *m, struct buf *out)
 	int r = counter_put(out, &m->http, "istio_requests_total", "Requests ended.", value_count);
 
 	r = r ? r : histograms_put(out, &m->http, "istio_request_duration_milliseconds", "Duration of requests.",
-				   offsetof(struct metric_series, duration_ms));
-	r = r ? r : histograms_put(out, &m->http, "istio_request_bytes", "Size of request bodies.", offsetof(struct metric_series, bytes_in));
-	r = r ? r : histograms_put(out, &m->http, "istio_response_bytes", "Size of response bodies.", offsetof(struct metric_series, bytes_out));
+				   offsetof(struct series_histograms, duration_ms));
+	r = r ? r : histograms_put(out, &m->http, "istio_request_bytes", "Size of request bodies.", offsetof(struct series_histograms, bytes_in));
+	r = r ? r : histograms_put(out, &m->http, "istio_response_bytes", "Size of response bodies.", offsetof(struct series_histograms, bytes_out));
 	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_connections_opened_total", "TCP connections opened.", value_opened);
 	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_connections_closed_total", "TCP connections closed.", value_count);
 	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_sent_bytes_total", "Bytes sent to the downstream.", value_sent);

@@ -25,6 +25,14 @@ void metrics_init(struct metrics *m)
 	hash_table_init(&m->tcp);
 }
 
+static void series_free(struct metric_series *s)
+{
+	free(s->key);
+	free(s->labels);
+	free(s->histograms);
+	free(s);
+}
+
 static void table_free(struct hash_table *t)
 {
 	struct hash_node *n = hash_table_first(t), *next;
@@ -33,9 +41,7 @@ static void table_free(struct hash_table *t)
 		struct metric_series *s = container_of(n, struct metric_series, node);
 
 		next = hash_table_next(t, n);
-		free(s->key);
-		free(s->labels);
-		free(s);
+		series_free(s);
 	}
 	hash_table_done(t);
 }
@@ -49,7 +55,7 @@ void metrics_done(struct metrics *m)
 /* A value ends with a byte that cannot stand in a label; what does not fit makes two series one, never a crash. */
 static void key_add(struct key *k, const char *value)
 {
-	size_t n = value ? strlen(value) : 0;
+	size_t n = value && strcmp(value, "unknown") != 0 ? strlen(value) : 0; /* an absent value's label says "unknown" */
 
 	n = MIN(n, sizeof(k->bytes) - k->n - 1);
 	if (n)
@@ -59,16 +65,17 @@ static void key_add(struct key *k, const char *value)
 		k->bytes[k->n++] = '\n';
 }
 
+/* All that series_labels_format() looks at, and nothing else: no two series may have the same labels. */
 static void key_make(struct key *k, const struct observe_record *rec, bool http)
 {
-	char number[16];
+	char number[4];
 
 	k->n = 0;
-	key_add(k, rec->direction == OBSERVE_INBOUND ? "d" : "s");
-	key_add(k, rec->mtls ? "m" : "n");
+	key_add(k, rec->direction == OBSERVE_OUTBOUND ? "s" : rec->mtls ? "dm" : "dn");
 	key_add(k, rec->source.workload);
 	key_add(k, rec->source.namespace);
 	key_add(k, rec->source.spiffe_id);
+	key_add(k, rec->source.service_name);
 	key_add(k, rec->destination.workload);
 	key_add(k, rec->destination.namespace);
 	key_add(k, rec->destination.spiffe_id);
@@ -82,7 +89,6 @@ static void key_make(struct key *k, const struct observe_record *rec, bool http)
 	number[2] = (char)('0' + rec->status % 10);
 	number[3] = '\0';
 	key_add(k, number);
-	key_add(k, rec->protocol);
 }
 
 static bool series_eq(const struct hash_node *node, const void *key)
@@ -103,27 +109,41 @@ static struct metric_series *series_add(struct metrics *m, struct hash_table *t,
 	s->key = malloc(k->n ? k->n : 1);
 	s->key_bytes = k->n;
 	s->labels = series_labels_format(rec, http);
+	if (http && m->n_histograms < METRICS_HISTOGRAMS)
+		s->histograms = calloc(1, sizeof(*s->histograms));
 	if (!s->key || !s->labels || hash_table_add(t, &s->node, hash) < 0) {
-		free(s->key);
-		free(s->labels);
-		free(s);
+		series_free(s);
 		return NULL;
 	}
+	m->n_histograms += s->histograms != NULL;
 	memcpy(s->key, k->bytes, k->n);
 	m->n_series++;
 	return s;
 }
 
-/* NULL only when memory is out: that one record is not counted. */
-static struct metric_series *series_get(struct metrics *m, const struct observe_record *rec, bool http)
+/* The series for what has none of its own; made when first needed, with histograms. NULL when memory is out. */
+static struct metric_series *overflow_get(struct metrics *m, bool http)
 {
 	static const struct observe_record overflow = {
 		.source = { "overflow", "overflow", "overflow", NULL, NULL },
 		.destination = { "overflow", "overflow", "overflow", "overflow", "overflow" },
-		.protocol = "overflow",
 	};
-	struct hash_table *t = http ? &m->http : &m->tcp;
 	struct metric_series **spare = http ? &m->http_overflow : &m->tcp_overflow;
+	struct key k;
+
+	if (*spare)
+		return *spare;
+	key_make(&k, &overflow, http);
+	*spare = series_add(m, http ? &m->http : &m->tcp, &k, hash_bytes(k.bytes, k.n), &overflow, http);
+	if (*spare && http && !(*spare)->histograms)
+		(*spare)->histograms = calloc(1, sizeof(*(*spare)->histograms));
+	return *spare;
+}
+
+/* NULL only when memory is out: that one record is not counted. */
+static struct metric_series *series_get(struct metrics *m, const struct observe_record *rec, bool http)
+{
+	struct hash_table *t = http ? &m->http : &m->tcp;
 	struct hash_node *node;
 	struct key k;
 	uint64_t hash;
@@ -135,11 +155,7 @@ static struct metric_series *series_get(struct metrics *m, const struct observe_
 		return container_of(node, struct metric_series, node);
 	if (m->n_series < METRICS_SERIES_MAX)
 		return series_add(m, t, &k, hash, rec, http);
-	if (!*spare) {
-		key_make(&k, &overflow, http);
-		*spare = series_add(m, t, &k, hash_bytes(k.bytes, k.n), &overflow, http);
-	}
-	return *spare;
+	return overflow_get(m, http);
 }
 
 static void histogram_add(struct histogram *h, double v)
@@ -155,14 +171,22 @@ static void histogram_add(struct histogram *h, double v)
 
 void metrics_http_end(struct metrics *m, const struct observe_record *rec)
 {
-	struct metric_series *s = series_get(m, rec, true);
+	struct metric_series *s = series_get(m, rec, true), *spare;
+	struct series_histograms *h;
 
 	if (!s)
 		return;
 	s->count++;
-	histogram_add(&s->duration_ms, (double)rec->duration_ns / 1e6);
-	histogram_add(&s->bytes_in, (double)rec->bytes_in);
-	histogram_add(&s->bytes_out, (double)rec->bytes_out);
+	h = s->histograms;
+	if (UNLIKELY(!h)) {
+		spare = overflow_get(m, true);
+		h = spare ? spare->histograms : NULL;
+	}
+	if (!h)
+		return;
+	histogram_add(&h->duration_ms, (double)rec->duration_ns / 1e6);
+	histogram_add(&h->bytes_in, (double)rec->bytes_in);
+	histogram_add(&h->bytes_out, (double)rec->bytes_out);
 }
 
 void metrics_tcp_open(struct metrics *m, const struct observe_record *rec)
@@ -180,6 +204,6 @@ void metrics_tcp_end(struct metrics *m, const struct observe_record *rec)
 	if (!s)
 		return;
 	s->count++;
-	s->bytes_in.sum += (double)rec->bytes_in;
-	s->bytes_out.sum += (double)rec->bytes_out;
+	s->bytes_in += rec->bytes_in;
+	s->bytes_out += rec->bytes_out;
 }

@@ -49,7 +49,7 @@ int observe_new(int log_fd, const char *namespace, const char *workload, struct 
 	if (r == 0)
 		r = observe_gauge_add(o, &(struct observe_gauge){ "trammel_access_log_lines_total", "Access log lines written.", true, log_lines, o });
 	if (r == 0)
-		r = observe_gauge_add(o, &(struct observe_gauge){ "trammel_access_log_dropped_total", "Access log writes given up.", true, log_dropped, o });
+		r = observe_gauge_add(o, &(struct observe_gauge){ "trammel_access_log_dropped_total", "Access log lines given up, as the log did not take them.", true, log_dropped, o });
 	if (r < 0) {
 		observe_free(o);
 		return r;
@@ -108,7 +108,7 @@ static struct observe_record self_filled(const struct observe *o, const struct o
 
 	self->workload = o->workload;
 	self->namespace = o->namespace;
-	self->spiffe_id = o->spiffe_id;
+	self->spiffe_id = r.mtls ? o->spiffe_id : NULL; /* shown to nobody on a plaintext connection */
 	return r;
 }
 

@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -65,7 +67,7 @@ static void series(void **state)
 	assert_int_equal(count(text, "\nistio_requests_total{"), 2);
 	assert_non_null(strstr(text, "reporter=\"source\",source_workload=\"shop\""));
 	assert_non_null(strstr(text, "destination_service=\"web.default.svc.cluster.local\""));
-	assert_non_null(strstr(text, "response_code=\"503\",grpc_response_status=\"unknown\"} 1\n"));
+	assert_non_null(strstr(text, "response_code=\"503\",grpc_response_status=\"\"} 1\n"));
 	assert_non_null(strstr(text, "le=\"5\"} 3\n")); /* 3 ms falls below 5 */
 	free(text);
 	observe_free(o);
@@ -84,8 +86,104 @@ static void series_limit(void **state)
 		observe_http_end(o, &r);
 	}
 	text = metrics_text(o);
-	assert_int_equal(count(text, "\nistio_requests_total{"), 201);
+	assert_int_equal(count(text, "\nistio_requests_total{"), 2000);
 	assert_non_null(strstr(text, "destination_service_name=\"overflow\""));
+	assert_int_equal(count(text, "\nistio_request_duration_milliseconds_count{"), 101);
+	assert_true(strlen(text) < 12 * 1024 * 1024);
+	free(text);
+	observe_free(o);
+}
+
+/* Sum of the values of all lines that begin with @name. */
+static double sum(const char *text, const char *name)
+{
+	double total = 0;
+
+	for (const char *p = text; (p = strstr(p, name)); p++)
+		if (p == text || p[-1] == '\n')
+			total += strtod(strstr(p, "} ") + 2, NULL);
+	return total;
+}
+
+/* Nothing is lost beyond the limits: the sums are those of all records. */
+static void overflow_counts_all(void **state)
+{
+	char name[32], *text;
+	struct observe *o;
+
+	assert_int_equal(observe_new(-1, "default", "shop", &o), 0);
+	for (int i = 0; i < 6000; i++) {
+		struct observe_record r = record(200, name);
+
+		snprintf(name, sizeof(name), "svc-%d", i % 3000);
+		observe_http_end(o, &r);
+		observe_tcp_open(o, &r);
+		observe_tcp_end(o, &r);
+	}
+	text = metrics_text(o);
+	assert_true(sum(text, "istio_requests_total{") == 6000);
+	assert_true(sum(text, "istio_request_duration_milliseconds_count{") == 6000);
+	assert_true(sum(text, "istio_response_bytes_sum{") == 6000 * 1000);
+	assert_true(sum(text, "istio_tcp_connections_opened_total{") == 6000);
+	assert_true(sum(text, "istio_tcp_connections_closed_total{") == 6000);
+	assert_true(sum(text, "istio_tcp_received_bytes_total{") == 6000 * 10);
+	assert_true(sum(text, "istio_tcp_sent_bytes_total{") == 6000 * 1000);
+	free(text);
+	observe_free(o);
+}
+
+static int line_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Records that differ in what no label shows make one series: a scrape with a line twice is refused by Prometheus. */
+static void no_line_twice(void **state)
+{
+	static const char *const protocols[] = { "HTTP/1.0", "HTTP/1.1", "HTTP/2" };
+	char *text, *lines[5000], *save = NULL;
+	size_t n = 0;
+	struct observe *o;
+
+	assert_int_equal(observe_new(-1, "default", "shop", &o), 0);
+	for (int i = 0; i < 96; i++) {
+		struct observe_record r = record(i & 1 ? 200 : 0, i & 2 ? "web" : NULL);
+
+		r.protocol = protocols[i % 3];
+		r.mtls = i & 4;
+		r.direction = i & 8 ? OBSERVE_INBOUND : OBSERVE_OUTBOUND;
+		r.destination.workload = i & 16 ? "unknown" : "";
+		r.destination.spiffe_id = NULL;
+		r.reason = i & 32 ? TRM_REASON_CONNECT_REFUSED : TRM_REASON_CONNECT_TIMEOUT; /* both UF */
+		observe_http_end(o, &r);
+		observe_tcp_end(o, &r);
+	}
+	text = metrics_text(o);
+	for (char *l = strtok_r(text, "\n", &save); l && n < 5000; l = strtok_r(NULL, "\n", &save)) {
+		if (strrchr(l, ' ') && l[0] != '#')
+			*strrchr(l, ' ') = '\0';
+		lines[n++] = l;
+	}
+	assert_in_range(n, 100, 4999);
+	qsort(lines, n, sizeof(lines[0]), line_cmp);
+	for (size_t i = 1; i < n; i++)
+		if (strcmp(lines[i - 1], lines[i]) == 0)
+			fail_msg("twice: %s", lines[i]);
+	free(text);
+	observe_free(o);
+}
+
+/* What stands in labels cannot break out of them. */
+static void labels_are_escaped(void **state)
+{
+	struct observe_record r = record(200, "a\"b\\c\nd");
+	struct observe *o;
+	char *text;
+
+	assert_int_equal(observe_new(-1, "default", "shop", &o), 0);
+	observe_http_end(o, &r);
+	text = metrics_text(o);
+	assert_non_null(strstr(text, "destination_service_name=\"a\\\"b\\\\c\\nd\""));
 	free(text);
 	observe_free(o);
 }
@@ -150,9 +248,69 @@ static void log_that_takes_nothing(void **state)
 		observe_http_end(o, &r);
 	observe_flush(o);
 	text = metrics_text(o);
-	assert_non_null(strstr(text, "\ntrammel_access_log_dropped_total 1\n"));
+	assert_non_null(strstr(text, "\ntrammel_access_log_dropped_total 100\n"));
 	free(text);
 	observe_free(o);
+}
+
+/* A blocking pipe that nobody reads: nothing waits, nothing is torn; what comes out in the end is whole lines. */
+static void log_to_a_full_pipe(void **state)
+{
+	struct observe_record r = record(200, "web");
+	char *text = calloc(1, 1 << 20);
+	size_t n = 0, whole = 0;
+	struct observe *o;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(observe_new(fds[1], "default", "shop", &o), 0);
+	for (int i = 0; i < 900; i++) {
+		observe_http_end(o, &r);
+		observe_flush(o);
+	}
+	for (int i = 0; i < 20; i++) {
+		ssize_t k = read(fds[0], text + n, 30000);
+
+		if (k < 0)
+			break;
+		n += (size_t)k;
+		observe_flush(o);
+	}
+	for (char *l = text, *end; (end = strchr(l, '\n')); l = end + 1) {
+		json_t *line = json_loadb(l, (size_t)(end - l), 0, NULL);
+
+		if (!line)
+			fail_msg("torn: %.*s", (int)(end - l), l);
+		json_decref(line);
+		whole++;
+	}
+	assert_true(whole > 100);
+	close(fds[0]);
+	observe_free(o);
+	close(fds[1]);
+	free(text);
+}
+
+/* /dev/full: ENOSPC at every write. */
+static void log_to_a_full_disk(void **state)
+{
+	int fd = open("/dev/full", O_WRONLY);
+	struct observe_record r = record(200, "web");
+	struct observe *o;
+	char *text;
+
+	assert_true(fd >= 0);
+	assert_int_equal(observe_new(fd, "default", "shop", &o), 0);
+	for (int i = 0; i < 10; i++) {
+		observe_http_end(o, &r);
+		observe_flush(o);
+	}
+	text = metrics_text(o);
+	assert_non_null(strstr(text, "\ntrammel_access_log_dropped_total 10\n"));
+	free(text);
+	observe_free(o);
+	close(fd);
 }
 
 static void refusals(void **state)
@@ -187,8 +345,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(series),    cmocka_unit_test(series_limit),	       cmocka_unit_test(log_lines),
+		cmocka_unit_test(overflow_counts_all), cmocka_unit_test(no_line_twice), cmocka_unit_test(labels_are_escaped),
+		cmocka_unit_test(log_to_a_full_pipe), cmocka_unit_test(log_to_a_full_disk),
 		cmocka_unit_test(log_limit), cmocka_unit_test(log_that_takes_nothing), cmocka_unit_test(refusals),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
