@@ -20,7 +20,7 @@
 
 #define WORKLOAD_NAME_MAX   63
 #define WORKLOAD_LABELS_MAX 64
-#define WORKLOAD_IDS_MAX    65000 /* an id is also the last two bytes of the addresses */
+#define WORKLOAD_IDS_MAX    4095 /* as many as the maps of the datapath hold; an id is also the last bytes of the addresses */
 #define WORKLOAD_IFNAME	    "eth0"
 #define MESH_BRIDGE	    "trm0"
 

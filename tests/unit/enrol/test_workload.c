@@ -49,7 +49,7 @@ static void addresses_follow_the_id(void **state)
 		{ 1, "10.77.0.2", "fd77::2" },
 		{ 254, "10.77.0.255", "fd77::ff" },
 		{ 255, "10.77.1.0", "fd77::100" },
-		{ WORKLOAD_IDS_MAX, "10.77.253.233", "fd77::fde9" },
+		{ WORKLOAD_IDS_MAX, "10.77.16.0", "fd77::1000" },
 	};
 	char text[ADDR_TEXT_BYTES];
 
@@ -69,7 +69,7 @@ static void addresses_never_meet(void **state)
 	struct addr gateway4, gateway6;
 
 	workload_addresses(0, &gateway4, &gateway6); /* host 1: the bridge */
-	for (uint32_t id = 1; id <= WORKLOAD_IDS_MAX; id += 97) {
+	for (uint32_t id = 1; id <= WORKLOAD_IDS_MAX; id += 7) {
 		struct addr v4, v6, next4, next6;
 
 		workload_addresses(id, &v4, &v6);
@@ -142,7 +142,7 @@ static void longest_names_fit(void **state)
 	assert_non_null(w);
 	assert_int_equal(strlen(w->key), 2 * WORKLOAD_NAME_MAX + 1);
 	assert_string_equal(w->spec.name, name);
-	assert_string_equal(w->veth, "trmv65000");
+	assert_string_equal(w->veth, "trmv4095");
 	enrolled_free(w);
 }
 
@@ -180,7 +180,7 @@ static void state_that_is_nonsense_is_refused(void **state)
 		const char *from, *to;
 	} edits[] = {
 		{ "\"id\": 7", "\"id\": 0" },
-		{ "\"id\": 7", "\"id\": 65001" },
+		{ "\"id\": 7", "\"id\": 4096" },
 		{ "\"id\": 7", "\"id\": \"7\"" },
 		{ "\"id\": 7", "\"id\": 7, \"id\": 8" },
 		{ "\"name\": \"web\"", "\"name\": \"../x\"" },
