@@ -16,7 +16,7 @@ static bool is_path_char(char c)
 
 bool spiffe_trust_domain_is_valid(struct str name)
 {
-	if (name.n == 0 || name.n > SPIFFE_TRUST_DOMAIN_MAX_BYTES)
+	if (name.n == 0 || name.n > SPIFFE_TRUST_DOMAIN_MAX_BYTES || str_eq(name, STR(".")) || str_eq(name, STR("..")))
 		return false;
 	for (size_t i = 0; i < name.n; i++)
 		if (!is_trust_domain_char(name.p[i]))

@@ -55,6 +55,7 @@ static void test_refused(void **state)
 		CASE("spiffe://a/b\n"), CASE("spiffe://a/\xc3\xa4"), CASE("spiffe://\xc3\xa4/b"), CASE("spiffe://a/b;c"),
 		CASE("spiffe://a/b:c"), CASE("spiffe://a/b\\c"), CASE("spiffe://a\\b"), CASE("spiffe://a/b~"),
 		CASE("spiffe://a,b/c"), CASE("spiffe://*/c"),
+		CASE("spiffe://./c"), CASE("spiffe://../c"), CASE("spiffe://.."),
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
