@@ -144,17 +144,14 @@ def test_second_up_is_refused(mesh):
 
 def test_up_with_a_missing_policy_folder():
     with Mesh(start=False) as m:
-        before = residue.snapshot(m.run_dir, m.state_dir, m.bpffs)
         refused(m.trammel("up", "--policy", m.root + "/nowhere", check=False, timeout=30), "nowhere")
-        after = residue.snapshot(m.run_dir, m.state_dir, m.bpffs)
-        assert residue.left(before, after) == {}
+        assert residue.traces(m) == {}
 
 
 def test_up_without_rights():
     with Mesh(start=False) as m:
-        before = residue.snapshot(m.run_dir, m.state_dir, m.bpffs)
         refused(m.trammel("up", "--policy", m.policy_dir, check=False, user=65534), "root")
-        assert residue.left(before, residue.snapshot(m.run_dir, m.state_dir, m.bpffs)) == {}
+        assert residue.traces(m) == {}
 
 
 def test_using_a_mesh_without_rights(mesh):
@@ -182,11 +179,11 @@ def test_stale_pin_of_another_version():
 
 @pytest.mark.sanitize
 def test_run_of_a_missing_program(mesh):
-    before = residue.snapshot(mesh.run_dir, mesh.bpffs)
+    before = residue.held(mesh)
     r = mesh.trammel("run", "--name", "ghost", "--", "/no/such/program", check=False)
     refused(r, "/no/such/program", code=r.returncode)
     assert r.returncode in (1, 126, 127)
-    eventually(lambda: not residue.left(before, residue.snapshot(mesh.run_dir, mesh.bpffs)), 5, what="nothing half made is left")
+    eventually(lambda: all(residue.held(mesh)[k] <= before[k] for k in ("cgroups", "mounts", "pins", "links")), 5, what="nothing half made is left")
     assert "ghost" not in [w["name"] for w in mesh.json("workload", "list")["workloads"]]
 
 

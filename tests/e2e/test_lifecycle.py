@@ -70,8 +70,10 @@ def test_agent_killed_under_load(mesh):
 
 def test_agent_dead_says_so_and_down_works(mesh):
     os.kill(mesh.agent_pid(), signal.SIGKILL)
-    r = eventually(lambda: (lambda r: r if r.returncode == 1 else None)(mesh.trammel("workload", "list", check=False)), 5)
-    assert "trammel up" in r.stderr
+    def refused():
+        r = mesh.trammel("workload", "list", check=False)
+        return r.returncode == 1 and "trammel up" in r.stderr
+    eventually(refused, 5)
     mesh.down()
     assert mesh.processes() == []
 
@@ -139,6 +141,7 @@ def test_certificates_are_renewed_without_a_dropped_connection():
         web = m.serve("web", "http:8080", "echo:7003")
         client = m.client()
         m.wait_endpoints("web", 1)
+        assert client.http("web", 80)["status"] == 200
         serials = lambda: {c["workload"]: (c["serial"], c["not_after"], c["not_before"]) for c in m.json("cert", "list")["certs"]}
         first = eventually(lambda: (lambda s: s if len(s) == 2 else None)(serials()), 5)
         life = [float(c["not_after"]) - float(c["not_before"]) if not isinstance(c["not_after"], str) else None for c in m.json("cert", "list")["certs"]]
@@ -155,23 +158,24 @@ def test_certificates_are_renewed_without_a_dropped_connection():
 
 @pytest.mark.sanitize
 def test_down_leaves_nothing():
-    """Namespaces, cgroups, pins, mounts, interfaces, links and processes are compared before and after."""
-    m = Mesh(POLICY, start=False)
+    """Namespaces, cgroups, pins, mounts, interfaces, links and processes are looked at before and after."""
+    interfaces = lambda: set(os.listdir("/sys/class/net"))
+    before = interfaces()
+    m = Mesh(POLICY)
     try:
-        before = residue.snapshot(m.run_dir, m.bpffs)
-        m.up()
         web = m.serve("web", "http:8080", "echo:7003")
         client = m.client()
         m.wait_endpoints("web", 1)
         assert client.http("web", 80)["status"] == 200
         web.spawn("sleep", "1000")
-        during = residue.left(before, residue.snapshot(m.run_dir, m.bpffs))
-        assert during["namespaces"] and during["cgroups"] and during["processes"] and during["links"], "the comparison sees what is there"
+        during = residue.held(m)
+        assert all(during[k] for k in ("namespaces", "cgroups", "processes", "links", "mounts", "pins")), during
         m.down()
         for c in m.children:
             c.wait(10)
-        eventually(lambda: residue.left(before, residue.snapshot(m.run_dir, m.bpffs)) == {}, 5,
-                   what="nothing is left: " + str(residue.left(before, residue.snapshot(m.run_dir, m.bpffs))))
+        eventually(lambda: residue.left(m, during) == {}, 5, what="nothing is left")
+        assert residue.traces(m) == {}
+        assert not [i for i in interfaces() - before if "trm" in i]
         assert not os.path.exists(m.bpffs), "the pin folder is gone"
         assert os.path.exists(os.path.join(m.state_dir, "ca", "ca.key")), "the CA stays: it is state"
     finally:
@@ -179,21 +183,20 @@ def test_down_leaves_nothing():
 
 
 def test_stop_leaves_nothing_of_one(mesh):
-    extra = mesh.client  # stays
-    before = residue.snapshot(mesh.run_dir, mesh.bpffs)
     w = mesh.serve("brief", "http:8080")
     w.http("web", 80)
+    during = residue.held(mesh, w)
+    assert all(during[k] for k in ("namespaces", "cgroups", "processes", "links", "mounts", "pins")), during
     w.stop()
-    eventually(lambda: residue.left(before, residue.snapshot(mesh.run_dir, mesh.bpffs)) == {}, 5,
-               what=str(residue.left(before, residue.snapshot(mesh.run_dir, mesh.bpffs))))
-    assert extra.http("web", 80)["status"] == 200
+    eventually(lambda: residue.left(mesh, during) == {}, 5, what=f"nothing is left: {residue.left(mesh, during)}")
+    assert mesh.client.http("web", 80)["status"] == 200
 
 
 def test_a_command_that_ends_takes_its_workload_along(mesh):
-    before = residue.snapshot(mesh.run_dir, mesh.bpffs)
     w = mesh.run("short", "sleep", "0.5")
+    during = residue.held(mesh, w)
     eventually(lambda: w.get() is None, 10, what="the workload is gone after its command")
-    eventually(lambda: residue.left(before, residue.snapshot(mesh.run_dir, mesh.bpffs)) == {}, 5)
+    eventually(lambda: residue.left(mesh, during) == {}, 5, what="nothing is left")
 
 
 def test_run_killed_in_the_foreground(mesh):
@@ -210,9 +213,9 @@ def test_run_killed_in_the_foreground(mesh):
 
 def test_two_meshes_side_by_side(mesh):
     with Mesh(POLICY) as other:
-        web = other.serve("web", "http:8080", labels={"app": "web"})
+        web = other.serve("web", "http:8080", "echo:7003")
         other.wait_endpoints("web", 1)
-        assert web.http("web", 80)["status"] == 200
+        assert web.http("web.default", 80)["status"] == 200
         assert mesh.client.http("web", 80)["status"] == 200
     assert mesh.client.http("web", 80)["status"] == 200, "the other's end is not ours"
 
@@ -224,6 +227,6 @@ def test_up_and_down_again_keeps_the_ca(mesh):
     mesh.up()
     with open(os.path.join(mesh.state_dir, "ca", "ca.crt")) as f:
         assert f.read() == ca
-    web = mesh.serve("web", "http:8080")
+    web = mesh.serve("web", "http:8080", "echo:7003")
     mesh.wait_endpoints("web", 1)
-    assert web.http("web", 80)["status"] == 200
+    assert web.http("web.default", 80)["status"] == 200

@@ -24,10 +24,10 @@ def mesh():
 
 
 def test_ready(mesh):
-    for w in (mesh.web, mesh.client):
-        r = w.curl("-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:15021/ready")
-        assert r.stdout == "200"
-    assert mesh.client.curl("-o", "/dev/null", "-w", "%{http_code}", f"http://{mesh.web.ip}:15021/ready").stdout == "200"
+    """200 from inside and outside; an idle workload's proxy starts when it is asked, and says 503 until it has policy and certificate."""
+    status = lambda caller, ip: caller.curl("-o", "/dev/null", "-w", "%{http_code}", f"http://{ip}:15021/ready").stdout
+    for caller, ip in ((mesh.web, "127.0.0.1"), (mesh.client, "127.0.0.1"), (mesh.client, mesh.web.ip), (mesh.web, f"[{mesh.client.ip6}]")):
+        eventually(lambda: status(caller, ip) == "200", 3)
 
 
 @pytest.mark.sanitize
@@ -122,8 +122,10 @@ def test_nouns_as_json_and_as_text(mesh, noun, verb):
 
 @pytest.mark.sanitize
 def test_every_map_can_be_dumped(mesh):
+    """Those without keys to walk are refused by name."""
     for m in mesh.json("map", "list")["maps"]:
-        mesh.trammel("map", "dump", m["name"], "--json")
+        r = mesh.trammel("map", "dump", m["name"], "--json", check=False)
+        assert r.returncode == 0 or (m["type"] in ("sk_storage", "ringbuf") and m["name"] in r.stderr), (m, r)
 
 
 def test_stats(mesh):

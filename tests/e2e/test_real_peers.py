@@ -218,7 +218,7 @@ def test_http2_with_prior_knowledge(mesh):
     os.mkdir(d)
     with open(os.path.join(d, "index.html"), "w") as f:
         f.write("two\n")
-    w = mesh.run("h2", "nghttpd", "--no-tls", "-a", "::", "-d", d, "8083")
+    w = mesh.run("h2", "nghttpd", "--no-tls", "-d", d, "8083")
     w.wait_listening(8083)
     mesh.wait_endpoints("h2", 1)
     r = mesh.client.curl("--http2-prior-knowledge", "-w", "%{http_version}", "http://h2/index.html")

@@ -250,9 +250,9 @@ class Workload:
         self.mesh.children.append(p)
         return p
 
-    def call(self, function, host=None, port=None, timeout=60, **args):
-        """One function of pod_calls.py inside the workload."""
-        return finish_call(self.start_call(function, host, port, **args), timeout)
+    def call(self, function, host=None, port=None, within=90, **args):
+        """One function of pod_calls.py inside the workload; within: seconds for the whole of it."""
+        return finish_call(self.start_call(function, host, port, **args), within)
 
     def start_call(self, function, host=None, port=None, **args):
         if host is not None:
@@ -317,7 +317,7 @@ class Workload:
         self.mesh.workloads.pop(self.key, None)
 
 
-def finish_call(p, timeout=60):
+def finish_call(p, timeout=90):
     """The result of a start_call()."""
     out, err = p.communicate(timeout=timeout)
     lines = out.strip().splitlines()
