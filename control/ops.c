@@ -276,7 +276,10 @@ static void op_map_dump(struct agent *a, struct admin_request *req, const json_t
 	r = map ? datapath_map_dump_json(a->datapath, map, &trial, "entries") : -EINVAL;
 	buf_done(&out);
 	if (r < 0) {
-		fault_set(&fault, map ? map : "map", "see `trammel map list`", "%s", r == -ENOENT ? "is no map of this mesh" : strerror(-r));
+		fault_set(&fault, map ? map : "map", "see `trammel map list`", "%s",
+			  r == -ENOENT	       ? "is no map of this mesh" :
+			  r == -EOPNOTSUPP ? "keeps what it has with sockets or in a ring: there are no entries to list" :
+					     strerror(-r));
 		admin_refuse(req, &fault);
 		return;
 	}

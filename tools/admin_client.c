@@ -138,7 +138,7 @@ int agent_call(json_t *request, json_t **ret, struct fault *fault)
 		return -ENOMEM;
 	}
 	r = admin_call(path, request, ret, fault);
-	if (r == -ENOENT || r == -ECONNREFUSED)
+	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE)
 		fault_set(fault, "agent", "start it with `trammel up`", "does not run here (nobody serves %s)", path);
 	else if (r == -EACCES || r == -EPERM)
 		fault_set(fault, "agent", "run this as root", "%s may be used by root alone", path);

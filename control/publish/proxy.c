@@ -15,7 +15,6 @@
 
 #define UNPACK_MAX_BYTES (16u * 1024 * 1024)
 #define MESSAGE_MAX	 (RPC_MESSAGE_MAX_BYTES - 1024)
-#define LEAF_LIFE_S	 86400
 
 /* Unpacking with a limit: a small message can ask for a lot of memory. */
 
@@ -252,7 +251,7 @@ static void sign(struct proxy *p, struct rpc_call *call, const struct mesh_workl
 	struct publish *pub = p->publish;
 	_cleanup_(freep) char *error = NULL;
 	struct ca_leaf leaf = { 0 };
-	int r = ca_sign(pub->ca, csr->data, csr->len, w->spiffe_id, LEAF_LIFE_S, clock_wall_ns() / NS_PER_S, &leaf, &error);
+	int r = ca_sign(pub->ca, csr->data, csr->len, w->spiffe_id, pub->leaf_life_s, clock_wall_ns() / NS_PER_S, &leaf, &error);
 
 	if (r < 0) {
 		log_limited(LOG_WARN, "certificate refused", "workload=%u pid=%u reason=\"%s\"", p->stats.workload_id, p->stats.pid,

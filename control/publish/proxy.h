@@ -24,6 +24,7 @@ struct publish {
 	struct loop_timer accept_again; /* after descriptors ran out */
 	struct loop_task push;
 	struct ca *ca;
+	uint64_t leaf_life_s; /* TRAMMEL_LEAF_TTL_S, else 24 h */
 	const struct publish_ops *ops;
 	void *user;
 	struct cut_store cuts;

@@ -17,6 +17,8 @@
 #include "control/publish/caller.h"
 #include "control/publish/proxy.h"
 
+#define LEAF_LIFE_S 86400
+
 #define BACKLOG		   512
 #define ACCEPTS_PER_TURN   64
 #define ACCEPT_AGAIN_MS	   100
@@ -177,6 +179,16 @@ static int socket_listen(const char *path, int *ret)
 	return 0;
 }
 
+static int leaf_life_get(uint64_t *ret)
+{
+	const char *text = getenv("TRAMMEL_LEAF_TTL_S");
+
+	*ret = LEAF_LIFE_S;
+	if (!text || !*text)
+		return 0;
+	return str_parse_u64(str_from(text), LEAF_LIFE_S, ret) < 0 || *ret == 0 ? -EINVAL : 0;
+}
+
 int publish_new(struct loop *loop, const char *socket_path, struct ca *ca, const struct publish_ops *ops, void *user,
 		struct publish **ret)
 {
@@ -188,7 +200,9 @@ int publish_new(struct loop *loop, const char *socket_path, struct ca *ca, const
 	*pub = (struct publish){ .loop = loop, .fd = -1, .ca = ca, .ops = ops, .user = user };
 	list_init(&pub->proxies);
 	cut_store_init(&pub->cuts, ca_bundle_pem(ca));
-	r = socket_listen(socket_path, &pub->fd);
+	r = leaf_life_get(&pub->leaf_life_s);
+	if (r == 0)
+		r = socket_listen(socket_path, &pub->fd);
 	if (r == 0) {
 		pub->socket_path = strdup(socket_path);
 		r = pub->socket_path ? loop_io_add(loop, &pub->io, pub->fd, EPOLLIN, on_accept) : -ENOMEM;

@@ -28,7 +28,7 @@ struct publish_ops {
 	void (*on_sign)(uint32_t workload_id, const struct ca_leaf *leaf, void *user);
 };
 
-/** publish_new() - listens on @socket_path (0666: the cgroup decides), replaces a stale socket file */
+/** publish_new() - leaves live 24 h, or TRAMMEL_LEAF_TTL_S seconds (1 to 86400; anything else is -EINVAL); listens on @socket_path (0666: the cgroup decides), replaces a stale socket file */
 MUST_CHECK int publish_new(struct loop *loop, const char *socket_path, struct ca *ca, const struct publish_ops *ops, void *user,
 			   struct publish **ret);
 struct publish *publish_free(struct publish *p);
