@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include "base/log.h"
 
 #define CIPHER_OUT_BYTES (96 * 1024)
 #define SEAL_BYTES	 (64 * 1024) /* of plain bytes per send(): their records fit in CIPHER_OUT_BYTES */
@@ -261,13 +262,17 @@ void transport_tls_handshake(struct transport *t)
 	if (t->error == 0 && !t->peer)
 		t->error = -EPROTO;
 	if (t->error < 0) {
+		unsigned long last = ERR_peek_last_error();
 		char text[160];
 
-		ERR_error_string_n(ERR_peek_last_error(), text, sizeof(text));
-		ERR_clear_error();
-		t->state = TRANSPORT_FAILED;
 		if (t->reason == TRM_REASON_NONE)
-			t->reason = TRM_REASON_TLS_HANDSHAKE;
+			t->reason = ERR_GET_REASON(last) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ?
+					    TRM_REASON_TLS_PEER_CERT :
+					    TRM_REASON_TLS_HANDSHAKE;
+		ERR_error_string_n(last, text, sizeof(text));
+		ERR_clear_error();
+		log_debug("handshake failed", "fd=%d error=%d tls=\"%s\"", t->fd, t->error, text);
+		t->state = TRANSPORT_FAILED;
 	} else {
 		const unsigned char *name = NULL;
 		unsigned int n = 0;
