@@ -31,6 +31,7 @@ static void on_drained(struct worker *w)
 	struct proxy *p = container_of(w, struct proxy, worker);
 
 	p->stopped = true;
+	loop_stop(p->loop); /* this turn still has its wait before it */
 }
 
 static void on_drain_due(struct loop_timer *t)
@@ -40,6 +41,7 @@ static void on_drain_due(struct loop_timer *t)
 	log_warn("drain time is over, ending what is left", "connections=%zu", p->worker.conns.n_conns);
 	worker_kill(&p->worker, TRM_REASON_DRAIN);
 	p->stopped = true;
+	loop_stop(p->loop);
 }
 
 void proxy_drain(struct proxy *p)
