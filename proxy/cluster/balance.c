@@ -82,11 +82,24 @@ static bool is_avoided(const struct balance_avoid *avoid, const struct addr *a)
 	return false;
 }
 
+/* The first one from @start on that will do; the end of the array when none does. */
+static size_t scan(const struct service_port *port, size_t start, const struct balance_avoid *avoid, bool any_family, bool v4)
+{
+	for (size_t i = 0; i < port->n_endpoints; i++) {
+		size_t at = start + i < port->n_endpoints ? start + i : start + i - port->n_endpoints;
+		const struct endpoint *ep = &port->endpoints[at];
+
+		if (ep->ready && (any_family || addr_is_v4(&ep->addr) == v4) && !is_avoided(avoid, &ep->addr))
+			return at;
+	}
+	return port->n_endpoints;
+}
+
 const struct endpoint *balance_pick(struct balance *b, const struct service *svc, const struct service_port *port,
-				    const struct balance_avoid *avoid)
+				    const struct addr *dialled, const struct balance_avoid *avoid)
 {
 	struct cursor *c = NULL;
-	size_t n = port->n_endpoints, start = 0;
+	size_t n = port->n_endpoints, start = 0, at;
 
 	if (n == 0 || port->n_ready == 0)
 		return NULL;
@@ -94,15 +107,12 @@ const struct endpoint *balance_pick(struct balance *b, const struct service *svc
 		c = cursor_get(b, svc, port->port);
 	if (c)
 		start = c->at % n;
-	for (size_t i = 0; i < n; i++) {
-		size_t at = start + i < n ? start + i : start + i - n;
-		const struct endpoint *ep = &port->endpoints[at];
-
-		if (!ep->ready || is_avoided(avoid, &ep->addr))
-			continue;
-		if (c)
-			c->at = (uint32_t)at + 1;
-		return ep;
-	}
-	return NULL;
+	at = scan(port, start, avoid, false, addr_is_v4(dialled));
+	if (at == n)
+		at = scan(port, start, avoid, true, false);
+	if (at == n)
+		return NULL;
+	if (c)
+		c->at = (uint32_t)at + 1;
+	return &port->endpoints[at];
 }

@@ -29,12 +29,13 @@ void balance_done(struct balance *b);
 
 /**
  * balance_pick() - next ready endpoint
- * @avoid:  addresses to pass over while another is ready; NULL = none
+ * @dialled: the address that was asked for: endpoints of its family come first, as behind a cluster's virtual address
+ * @avoid:   addresses to pass over while another is ready; NULL = none
  *
  * Allocates once per service port. Return: borrowed from the snapshot; NULL when none is ready, or when all ready ones
  * are to be avoided.
  */
 const struct endpoint *balance_pick(struct balance *b, const struct service *svc, const struct service_port *port,
-				    const struct balance_avoid *avoid);
+				    const struct addr *dialled, const struct balance_avoid *avoid);
 
 #endif

@@ -228,7 +228,7 @@ static void attempt_next(struct tcp_relay *r)
 	struct dest dest;
 
 	if (snapshot_dest_find(r->snap, &r->d->conn.orig_dst, &dest))
-		reason = target_outbound(r->snap, &dest, &r->d->w->balance, &r->avoid, &r->target);
+		reason = target_outbound(r->snap, &dest, &r->d->conn.orig_dst, &r->d->w->balance, &r->avoid, &r->target);
 	if (reason == TRM_REASON_NONE)
 		attempt_start(r);
 	else

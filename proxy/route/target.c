@@ -21,15 +21,15 @@ static void endpoint_take(const struct snapshot *snap, const struct endpoint *ep
 	ret->spiffe_id = ep->spiffe_id;
 }
 
-enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *dest, struct balance *b,
-				const struct balance_avoid *avoid, struct target *ret)
+enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *dest, const struct addr *dialled,
+				struct balance *b, const struct balance_avoid *avoid, struct target *ret)
 {
 	const struct endpoint *ep = NULL;
 	struct target t = { .service = dest->service, .port = dest->port };
 
 	switch (dest->kind) {
 	case DEST_SERVICE:
-		ep = balance_pick(b, dest->service, dest->port, avoid);
+		ep = balance_pick(b, dest->service, dest->port, dialled, avoid);
 		break;
 	case DEST_ENDPOINT:
 		ep = dest->endpoint;

@@ -28,15 +28,15 @@ struct target {
 
 /**
  * target_outbound() - choose for an outbound destination
- * @dest:   DEST_SERVICE or DEST_ENDPOINT
+ * @dest:   what stands behind @dialled
  * @self:   our own workload: an endpoint that is ourselves is dialled in plaintext over loopback
  * @avoid:  tried before; may be NULL
  * @ret:    filled on 0
  *
  * Return: TRM_REASON_NONE, or why there is none (NO_READY_ENDPOINT, PORT_UNKNOWN, DST_UNKNOWN).
  */
-enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *dest, struct balance *b,
-				const struct balance_avoid *avoid, struct target *ret);
+enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *dest, const struct addr *dialled,
+				struct balance *b, const struct balance_avoid *avoid, struct target *ret);
 
 /** target_inbound() - the app behind @orig_dst, called by @client */
 void target_inbound(const struct addr *orig_dst, const struct addr *client, struct target *ret);

@@ -60,7 +60,7 @@ static void attempt_next(struct exchange *x)
 		exchange_reply(x, 503, TRM_REASON_AGENT_UNREACHABLE);
 		return;
 	}
-	reason = target_outbound(x->snap, &dest, &x->w->balance, &x->avoid, &x->target);
+	reason = target_outbound(x->snap, &dest, &x->conn->orig_dst, &x->w->balance, &x->avoid, &x->target);
 	if (reason != TRM_REASON_NONE) {
 		/* After failed attempts their reason says more than "none left". */
 		if (x->n_attempts > 0 && x->reason != TRM_REASON_NONE)

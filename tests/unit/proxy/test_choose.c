@@ -41,6 +41,8 @@ static void test_sniff(void **state)
 			fail_msg("\"%s\"", first_bytes[i].bytes);
 }
 
+static const struct addr dialled = { .port = 80 };
+
 static void endpoints_fill(struct endpoint *eps, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -61,8 +63,8 @@ static void test_round_robin(void **state)
 	endpoints_fill(eps, 5);
 	balance_init(&b);
 	for (int i = 0; i < 100; i++) {
-		hits[balance_pick(&b, &svc, &port, NULL) - eps]++;
-		assert_non_null(balance_pick(&b, &other, &port, NULL)); /* must not move the first one's cursor */
+		hits[balance_pick(&b, &svc, &port, &dialled, NULL) - eps]++;
+		assert_non_null(balance_pick(&b, &other, &port, &dialled, NULL)); /* must not move the first one's cursor */
 	}
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(hits[i], 20);
@@ -70,7 +72,7 @@ static void test_round_robin(void **state)
 	eps[2].ready = false;
 	port.n_ready = 4;
 	for (int i = 0; i < 100; i++)
-		assert_true(balance_pick(&b, &svc, &port, NULL) != &eps[2]);
+		assert_true(balance_pick(&b, &svc, &port, &dialled, NULL) != &eps[2]);
 	balance_done(&b);
 }
 
@@ -85,20 +87,47 @@ static void test_none_left(void **state)
 	endpoints_fill(eps, 3);
 	balance_init(&b);
 	for (int i = 0; i < 3; i++) {
-		const struct endpoint *ep = balance_pick(&b, &svc, &port, &avoid);
+		const struct endpoint *ep = balance_pick(&b, &svc, &port, &dialled, &avoid);
 
 		assert_non_null(ep);
 		for (int k = 0; k < avoid.n; k++)
 			assert_false(addr_eq(&avoid.addrs[k], &ep->addr));
 		avoid.addrs[avoid.n++] = ep->addr;
 	}
-	assert_null(balance_pick(&b, &svc, &port, &avoid));
+	assert_null(balance_pick(&b, &svc, &port, &dialled, &avoid));
 	for (int i = 0; i < 3; i++)
 		eps[i].ready = false;
 	port.n_ready = 0;
-	assert_null(balance_pick(&b, &svc, &port, NULL));
+	assert_null(balance_pick(&b, &svc, &port, &dialled, NULL));
 	port.n_endpoints = 0;
-	assert_null(balance_pick(&b, &svc, &port, NULL));
+	assert_null(balance_pick(&b, &svc, &port, &dialled, NULL));
+	balance_done(&b);
+}
+
+/* Behind a v6 address come v6 endpoints, in turn, and the others only when there is none. */
+static void test_family(void **state)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct endpoint eps[4];
+	struct service_port port = { .port = 80, .endpoints = eps, .n_endpoints = 4, .n_ready = 4 };
+	struct service svc = { .namespace = "default", .name = "web" };
+	struct addr v6 = dialled, v4 = dialled;
+	size_t hits[4] = { 0 };
+	struct balance b;
+
+	endpoints_fill(eps, 4);
+	memcpy(v4.ip, mapped, 12);
+	memcpy(eps[1].addr.ip, mapped, 12);
+	memcpy(eps[3].addr.ip, mapped, 12);
+	balance_init(&b);
+	for (int i = 0; i < 40; i++) {
+		hits[balance_pick(&b, &svc, &port, i < 20 ? &v6 : &v4, NULL) - eps]++;
+	}
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(hits[i], 10);
+	eps[0].ready = eps[2].ready = false;
+	port.n_ready = 2;
+	assert_non_null(balance_pick(&b, &svc, &port, &v6, NULL));
 	balance_done(&b);
 }
 
@@ -174,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sniff), cmocka_unit_test(test_round_robin), cmocka_unit_test(test_none_left),
+		cmocka_unit_test(test_family),
 		cmocka_unit_test(test_pool),  cmocka_unit_test(test_launch),
 	};
 
