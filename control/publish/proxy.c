@@ -114,6 +114,15 @@ void proxy_push(struct proxy *p)
 	}
 }
 
+/* What a proxy says ends in logs and answers to people: no quotes, no control bytes. */
+static void error_keep(struct proxy *p, const char *text)
+{
+	snprintf(p->last_error, sizeof(p->last_error), "%s", text);
+	for (char *c = p->last_error; *c; c++)
+		if (*c < ' ' || *c > '~' || *c == '"')
+			*c = '?';
+}
+
 static void take_ack(struct proxy *p, const Trammel__V1__Ack *ack)
 {
 	struct publish *pub = p->publish;
@@ -124,7 +133,7 @@ static void take_ack(struct proxy *p, const Trammel__V1__Ack *ack)
 	p->owes_answer = false;
 	if (*ack->error) {
 		p->stats.nacks++;
-		snprintf(p->last_error, sizeof(p->last_error), "%s", ack->error);
+		error_keep(p, ack->error);
 		slice_refused(&p->slice, ack->error);
 	} else {
 		p->stats.acks++;
@@ -164,8 +173,7 @@ static void take_message(struct proxy *p, const Trammel__V1__ToAgent *m)
 	}
 	if (m->hello) {
 		p->has_hello = p->owes_answer = true;
-		log_info("proxy connected", "workload=%u pid=%u version=%.32s held=%zu", p->stats.workload_id, p->stats.pid,
-			 m->hello->version, m->hello->n_held);
+		log_info("proxy connected", "workload=%u pid=%u held=%zu", p->stats.workload_id, p->stats.pid, m->hello->n_held);
 	}
 	why = take_names(p, m);
 	if (why) {
