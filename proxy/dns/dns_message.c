@@ -12,6 +12,7 @@
 #define FLAG_RA	     0x0080
 #define OPCODE(f)    (((f) >> 11) & 0xf)
 #define LABEL_MAX    63
+#define OPT_BYTES    11
 #define RECORD_BYTES 10 /* type, class, ttl, rdlength */
 
 static uint16_t get16(const uint8_t *p)
@@ -44,7 +45,8 @@ static bool question_name_parse(const uint8_t *p, size_t n, size_t *at, char *na
 		len = p[i++];
 		if (len == 0)
 			break;
-		if (len > LABEL_MAX || len > n - i || k + len + 1 > 253 + 1)
+		/* RFC 1035 section 3.1: 255 octets with all lengths and the root's, which is 253 characters. */
+		if (len > LABEL_MAX || len > n - i || i - *at + len + 1 > DNS_NAME_MAX)
 			return false;
 		if (k)
 			name[k++] = '.';
@@ -100,6 +102,7 @@ static bool records_parse(const uint8_t *p, size_t n, size_t at, unsigned int re
 			if (q->edns) /* RFC 6891 section 6.1.1: more than one is FORMERR */
 				return false;
 			q->edns = true;
+			q->edns_version = p[at + 5];
 			q->udp_bytes = MIN(MAX(get16(p + at + 2), (uint16_t)DNS_UDP_BYTES), (uint16_t)DNS_EDNS_BYTES);
 		}
 		at += RECORD_BYTES + rdlength;
@@ -167,20 +170,63 @@ static size_t record_put(uint8_t *out, size_t room, const struct addr *a, uint32
 	return 12 + rdlength;
 }
 
+static bool type_matches(const struct dns_query *q, const struct addr *a)
+{
+	return q->type == (addr_is_v4(a) ? DNS_A : DNS_AAAA);
+}
+
+size_t dns_answer_count(const struct dns_query *q, const struct addr *addresses, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += type_matches(q, &addresses[i]);
+	return count;
+}
+
+bool dns_name_is_host(const char *name)
+{
+	for (; *name; name++)
+		if (!(*name >= 'a' && *name <= 'z') && !(*name >= '0' && *name <= '9') && *name != '-' && *name != '_' && *name != '.')
+			return false;
+	return true;
+}
+
+/* Where the @first address of the asked type stands. */
+static size_t start_find(const struct dns_query *q, const struct addr *addresses, size_t n, size_t first)
+{
+	size_t count = dns_answer_count(q, addresses, n), i = 0;
+
+	first = count ? first % count : 0;
+	for (; count && i < n; i++)
+		if (type_matches(q, &addresses[i]) && first-- == 0)
+			break;
+	return i;
+}
+
+/* OPT: root name, our size, the upper bits of the code, version 0, no options. */
+static void opt_put(uint8_t *out, enum dns_rcode rcode)
+{
+	memset(out, 0, OPT_BYTES);
+	put16(out + 1, DNS_OPT);
+	put16(out + 3, DNS_EDNS_BYTES);
+	out[5] = (uint8_t)(rcode >> 4);
+}
+
 size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode, const struct addr *addresses, size_t n,
 			 size_t first, uint32_t ttl_s, uint8_t *out, size_t max)
 {
-	size_t at = q->question_bytes, opt = q->edns ? 11 : 0;
-	unsigned int answers = 0, flags = FLAG_AA;
+	size_t at = q->question_bytes, opt = q->edns ? OPT_BYTES : 0, start = start_find(q, addresses, n, first);
+	unsigned int answers = 0, flags = rcode == DNS_OK || rcode == DNS_NXDOMAIN ? FLAG_AA : 0;
 
 	if (max < at + opt)
 		return dns_error_format(q, DNS_SERVFAIL, out, max);
 	memcpy(out, question, at);
-	for (size_t i = 0; i < n && (q->type == DNS_A || q->type == DNS_AAAA); i++) {
-		const struct addr *a = &addresses[(first + i) % n];
+	for (size_t i = 0; i < n; i++) {
+		const struct addr *a = &addresses[(start + i) % n];
 		size_t k;
 
-		if (addr_is_v4(a) != (q->type == DNS_A))
+		if (!type_matches(q, a))
 			continue;
 		k = record_put(out + at, max - at - opt, a, ttl_s);
 		if (!k) {
@@ -190,12 +236,10 @@ size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enu
 		at += k;
 		answers++;
 	}
-	header_put(out, q, flags, rcode, 1);
+	header_put(out, q, flags, rcode & 0xf, 1);
 	put16(out + 6, answers);
-	if (opt) { /* root name, OPT, our size, no extended code, no options */
-		memset(out + at, 0, opt);
-		put16(out + at + 1, DNS_OPT);
-		put16(out + at + 3, DNS_EDNS_BYTES);
+	if (opt) {
+		opt_put(out + at, rcode);
 		put16(out + 10, 1);
 		at += opt;
 	}

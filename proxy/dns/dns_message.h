@@ -34,6 +34,7 @@ enum dns_rcode {
 	DNS_NXDOMAIN = 3,
 	DNS_NOTIMP = 4,
 	DNS_REFUSED = 5,
+	DNS_BADVERS = 16, /* RFC 6891: said in OPT */
 };
 
 struct dns_query {
@@ -43,6 +44,7 @@ struct dns_query {
 	uint16_t type, klass;
 	size_t question_bytes; /* header and question, as received: copied into the answer so that the case is kept */
 	bool edns;
+	uint8_t edns_version; /* other than 0: answer with BADVERS */
 	uint16_t udp_bytes; /* what the asker can take: 512, or as EDNS(0) says, at most DNS_EDNS_BYTES */
 };
 
@@ -59,13 +61,19 @@ MUST_CHECK int dns_query_parse(const uint8_t *p, size_t n, struct dns_query *ret
 /**
  * dns_answer_format() - answer to @q with the addresses of the asked type
  * @question:   the query as received; its header and question are copied
- * @addresses:  as many as fit are written, beginning with @first and going round; those of the other family are passed over
+ * @addresses:  as many as fit are written, beginning with the @first of the asked family and going round
  * @out, @max:  where; what does not fit sets TC
  *
  * Return: bytes written.
  */
 size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode, const struct addr *addresses, size_t n,
 			 size_t first, uint32_t ttl_s, uint8_t *out, size_t max);
+
+/** dns_answer_count() - how many of @addresses are of the asked type */
+size_t dns_answer_count(const struct dns_query *q, const struct addr *addresses, size_t n);
+
+/** dns_name_is_host() - letters, digits, '-', '_' and dots: nothing else can be a name of the mesh */
+bool dns_name_is_host(const char *name);
 
 /** dns_error_format() - header alone, for what could not be parsed */
 size_t dns_error_format(const struct dns_query *q, enum dns_rcode rcode, uint8_t *out, size_t max);

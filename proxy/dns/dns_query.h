@@ -66,8 +66,8 @@ struct dns_pending *dns_server_pending_new(struct dns_server *s);
 
 /** dns_tcp_answer() - write a framed message to a TCP client */
 void dns_tcp_answer(struct dns_tcp *tcp, const uint8_t *message, size_t n);
-/** dns_tcp_accept() - take one client of listener @fd; @conns is the server's list of connections */
-void dns_tcp_accept(struct dns_server *s, int fd, struct list *conns, unsigned int *n_conns);
+/** dns_tcp_accept() - take one client of listener @fd; @conns is the server's list of connections; negative errno of accept4() */
+MUST_CHECK int dns_tcp_accept(struct dns_server *s, int fd, struct list *conns, unsigned int *n_conns);
 void dns_tcp_free(struct dns_tcp *tcp);
 struct dns_tcp *dns_tcp_first(struct list *conns);
 

@@ -11,6 +11,7 @@
 #define PENDING_MAX 512
 #define AGENT_MS    2000
 #define READ_BATCH  32
+#define ACCEPT_PAUSE_MS 100
 
 struct dns_server {
 	struct loop *loop;
@@ -19,7 +20,8 @@ struct dns_server {
 	struct loop_io io[4]; /* udp4, udp6, tcp4, tcp6 */
 	struct list queries, conns;
 	unsigned int n_queries, n_conns;
-	size_t turn; /* first address of the next answer: headless services are spread */
+	size_t turn[2]; /* first address of the next answer, A and AAAA: headless services are spread */
+	struct loop_timer accept_timer; /* runs while accepting is put off */
 };
 
 struct snapshot *dns_server_snapshot(struct dns_server *s)
@@ -69,6 +71,7 @@ void dns_pending_answer(struct dns_pending *p, uint8_t *message, size_t n)
 		/* A full socket buffer loses this answer as the network might: the asker asks again. */
 		(void)!sendto(p->udp_fd, message, n, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&p->client, p->client_len);
 	} else if (p->tcp) {
+		list_remove(&p->tcp_link);
 		dns_tcp_answer(p->tcp, message, n);
 	}
 	dns_pending_free(p);
@@ -88,10 +91,12 @@ void dns_pending_fail(struct dns_pending *p, enum dns_rcode rcode)
 
 static void addresses_answer(struct dns_pending *p, const struct addr *addresses, size_t n)
 {
-	size_t max = p->udp_fd >= 0 ? p->query.udp_bytes : 16384;
+	size_t max = p->udp_fd >= 0 ? p->query.udp_bytes : 16384, first = 0;
 	uint8_t out[16384];
 
-	n = dns_answer_format(&p->query, p->bytes, DNS_OK, addresses, n, n ? p->server->turn++ % n : 0, DNS_TTL_S, out, max);
+	if (dns_answer_count(&p->query, addresses, n) > 1)
+		first = p->server->turn[p->query.type == DNS_AAAA]++;
+	n = dns_answer_format(&p->query, p->bytes, DNS_OK, addresses, n, first, DNS_TTL_S, out, max);
 	dns_pending_answer(p, out, n);
 }
 
@@ -154,9 +159,13 @@ void dns_server_ask(struct dns_pending *p)
 		dns_pending_fail(p, DNS_REFUSED);
 		return;
 	}
+	if (p->query.edns_version) {
+		dns_pending_fail(p, DNS_BADVERS);
+		return;
+	}
 	if (localhost_answer(p))
 		return;
-	if (str_ends(name, STR(".in-addr.arpa")) || str_ends(name, STR(".ip6.arpa")) || name.n == 0) {
+	if (str_ends(name, STR(".in-addr.arpa")) || str_ends(name, STR(".ip6.arpa")) || name.n == 0 || !dns_name_is_host(p->query.name)) {
 		if (dns_server_snapshot(p->server))
 			other_ask(p);
 		else
@@ -171,13 +180,20 @@ void dns_server_ask(struct dns_pending *p)
 
 static bool udp_read(struct dns_server *s, int fd)
 {
-	struct dns_pending *p = dns_server_pending_new(s);
+	struct dns_pending *p;
 	uint8_t drop[1];
 	ssize_t k;
 	int r;
 
-	if (!p) /* over the limit: take it out of the queue unanswered */
-		return recv(fd, drop, sizeof(drop), MSG_DONTWAIT | MSG_TRUNC) >= 0;
+	if (s->n_queries >= PENDING_MAX) { /* take it out of the queue unanswered */
+		k = recv(fd, drop, sizeof(drop), MSG_DONTWAIT | MSG_TRUNC);
+		if (k >= 0)
+			observe_count(s->observe, TRM_REASON_CONN_LIMIT);
+		return k >= 0;
+	}
+	p = dns_server_pending_new(s);
+	if (!p)
+		return false;
 	p->udp_fd = fd;
 	p->client_len = sizeof(p->client);
 	k = recvfrom(fd, p->bytes, sizeof(p->bytes), MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&p->client, &p->client_len);
@@ -216,18 +232,38 @@ static void on_udp6_ready(struct loop_io *io, uint32_t revents)
 		;
 }
 
+static void listeners_set_events(struct dns_server *s, uint32_t events)
+{
+	for (int i = 2; i < 4; i++)
+		if (s->io[i].loop)
+			loop_io_set_events(&s->io[i], events);
+}
+
+static void on_accept_again(struct loop_timer *timer)
+{
+	listeners_set_events(container_of(timer, struct dns_server, accept_timer), EPOLLIN);
+}
+
+/* No descriptor or memory for a connection that waits: without a pause the loop would turn on it for nothing. */
+static void tcp_accept(struct dns_server *s, int fd)
+{
+	int r = dns_tcp_accept(s, fd, &s->conns, &s->n_conns);
+
+	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS) {
+		observe_count(s->observe, TRM_REASON_FD_LIMIT);
+		listeners_set_events(s, 0);
+		loop_timer_set(s->loop, &s->accept_timer, ACCEPT_PAUSE_MS, on_accept_again);
+	}
+}
+
 static void on_tcp4_ready(struct loop_io *io, uint32_t revents)
 {
-	struct dns_server *s = container_of(io, struct dns_server, io[2]);
-
-	dns_tcp_accept(s, io->fd, &s->conns, &s->n_conns);
+	tcp_accept(container_of(io, struct dns_server, io[2]), io->fd);
 }
 
 static void on_tcp6_ready(struct loop_io *io, uint32_t revents)
 {
-	struct dns_server *s = container_of(io, struct dns_server, io[3]);
-
-	dns_tcp_accept(s, io->fd, &s->conns, &s->n_conns);
+	tcp_accept(container_of(io, struct dns_server, io[3]), io->fd);
 }
 
 int dns_server_new(struct loop *loop, const struct dns_server_fds *fds, struct subscriber *subscriber, struct observe *observe,
@@ -265,6 +301,7 @@ struct dns_server *dns_server_free(struct dns_server *s)
 		return NULL;
 	for (int i = 0; i < 4; i++)
 		loop_io_remove(&s->io[i]);
+	loop_timer_cancel(&s->accept_timer);
 	list_for_each_entry_safe(p, next, &s->queries, link)
 		dns_pending_free(p);
 	while ((tcp = dns_tcp_first(&s->conns)))

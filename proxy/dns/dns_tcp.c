@@ -18,6 +18,7 @@ struct dns_tcp {
 	struct loop_io io;
 	struct loop_timer timer;
 	int fd;
+	bool eof; /* the client has sent all: what it asked is answered, then we end */
 	struct buf in, out;
 	struct list queries; /* dns_pending.tcp_link */
 };
@@ -64,7 +65,10 @@ static bool out_flush(struct dns_tcp *tcp)
 			break;
 		buf_consume(&tcp->out, (size_t)k);
 	}
-	loop_io_set_events(&tcp->io, tcp->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	loop_io_set_events(&tcp->io, (tcp->eof ? 0 : EPOLLIN) | (tcp->out.len ? EPOLLOUT : 0));
+	/* The end of both directions wakes us once more (EPOLLHUP), and the connection goes. */
+	if (tcp->eof && !tcp->out.len && list_is_empty(&tcp->queries))
+		shutdown(tcp->fd, SHUT_WR);
 	return true;
 }
 
@@ -119,8 +123,12 @@ static bool in_read(struct dns_tcp *tcp)
 	k = recv(tcp->fd, tail, room, MSG_DONTWAIT);
 	if (k < 0)
 		return errno == EAGAIN || errno == EINTR;
-	if (k == 0)
-		return false;
+	if (k == 0) {
+		if (tcp->eof || tcp->in.len || (list_is_empty(&tcp->queries) && !tcp->out.len))
+			return false;
+		tcp->eof = true;
+		return out_flush(tcp);
+	}
 	buf_commit(&tcp->in, (size_t)k);
 	while (tcp->in.len >= 2) {
 		const uint8_t *p = (const uint8_t *)buf_head(&tcp->in);
@@ -148,17 +156,17 @@ static void on_conn_ready(struct loop_io *io, uint32_t revents)
 	loop_timer_set(dns_server_loop(tcp->server), &tcp->timer, IDLE_MS, on_idle);
 }
 
-void dns_tcp_accept(struct dns_server *s, int listener, struct list *conns, unsigned int *n_conns)
+int dns_tcp_accept(struct dns_server *s, int listener, struct list *conns, unsigned int *n_conns)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct dns_tcp *tcp;
 
 	if (fd < 0)
-		return;
+		return -errno;
 	tcp = *n_conns < CONNS_MAX ? calloc(1, sizeof(*tcp)) : NULL;
 	if (!tcp) {
 		fd_close(fd);
-		return;
+		return 0;
 	}
 	tcp->server = s;
 	tcp->n_conns = n_conns;
@@ -170,7 +178,8 @@ void dns_tcp_accept(struct dns_server *s, int listener, struct list *conns, unsi
 	(*n_conns)++;
 	if (loop_io_add(dns_server_loop(s), &tcp->io, fd, EPOLLIN, on_conn_ready) < 0) {
 		dns_tcp_free(tcp);
-		return;
+		return 0;
 	}
 	loop_timer_set(dns_server_loop(s), &tcp->timer, IDLE_MS, on_idle);
+	return 0;
 }

@@ -91,10 +91,10 @@ static void answers(void **state)
 	size_t n;
 
 	assert_int_equal(dns_query_parse(packets[0].bytes, packets[0].n, &q), 0);
-	n = dns_answer_format(&q, packets[0].bytes, DNS_OK, mixed, 3, 2, 5, out, sizeof(out));
+	n = dns_answer_format(&q, packets[0].bytes, DNS_OK, mixed, 3, 1, 5, out, sizeof(out));
 	assert_int_equal(n, packets[0].n + 2 * 16);	/* two A records, the AAAA passed over */
 	assert_int_equal(out[7], 2);
-	assert_int_equal(out[n - 1], 1);		/* began with the third: 10.0.0.2, then 10.0.0.1 */
+	assert_int_equal(out[n - 1], 1);		/* began with the second of its family: 10.0.0.2, then 10.0.0.1 */
 	assert_memory_equal(out + 12, packets[0].bytes + 12, packets[0].n - 12); /* the question's case is kept */
 	n = dns_answer_format(&q, packets[0].bytes, DNS_OK, mixed, 3, 0, 5, out, packets[0].n + 20);
 	assert_int_equal(out[7], 1);
