@@ -10,8 +10,14 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define NV(n, v) { (uint8_t *)(n), (uint8_t *)(v), sizeof(n) - 1, sizeof(v) - 1, NGHTTP2_NV_FLAG_NONE }
-#define NV_Z(n, v) { (uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE }
+#define NV(n, v)                                                                                   \
+	{                                                                                          \
+		(uint8_t *)(n), (uint8_t *)(v), sizeof(n) - 1, sizeof(v) - 1, NGHTTP2_NV_FLAG_NONE \
+	}
+#define NV_Z(n, v)                                                                         \
+	{                                                                                  \
+		(uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE \
+	}
 
 /* Life */
 
@@ -50,7 +56,8 @@ void rpc_call_bury(struct rpc_call *call)
 		return; /* by the user, within on_end() */
 	call->over = true;
 	loop_timer_cancel(&call->deadline);
-	(void)nghttp2_session_set_stream_user_data(c->session, call->stream_id, NULL); /* fails where it is closed: right */
+	(void)nghttp2_session_set_stream_user_data(c->session, call->stream_id,
+						   NULL); /* fails where it is closed: right */
 	call->stream_id = -1;
 	list_remove(&call->link);
 	list_push_back(&c->dead, &call->link);
@@ -133,8 +140,8 @@ static int trailers_submit(struct rpc_call *call, bool alone)
 	nv[n++] = (nghttp2_nv)NV_Z("grpc-status", status);
 	if (call->message)
 		nv[n++] = (nghttp2_nv)NV_Z("grpc-message", call->message);
-	return alone ? nghttp2_submit_response(call->conn->session, call->stream_id, nv, n, NULL) :
-		       nghttp2_submit_trailer(call->conn->session, call->stream_id, nv, n);
+	return alone ? nghttp2_submit_response(call->conn->session, call->stream_id, nv, n, NULL)
+		     : nghttp2_submit_trailer(call->conn->session, call->stream_id, nv, n);
 }
 
 static ssize_t source_read(nghttp2_session *session, int32_t stream_id, uint8_t *p, size_t n, uint32_t *flags,
@@ -277,8 +284,8 @@ static int request_submit(struct rpc_call *call, const struct rpc_target *t)
 	const char *authority = t->authority ? t->authority : "localhost", *scheme = t->scheme ? t->scheme : "http";
 	char timeout[16];
 	nghttp2_nv nv[7 + RPC_METADATA_MAX] = {
-		NV(":method", "POST"), NV_Z(":scheme", scheme), NV_Z(":path", t->path), NV_Z(":authority", authority),
-		NV("te", "trailers"), NV("content-type", "application/grpc"),
+		NV(":method", "POST"),         NV_Z(":scheme", scheme), NV_Z(":path", t->path),
+		NV_Z(":authority", authority), NV("te", "trailers"),    NV("content-type", "application/grpc"),
 	};
 	size_t n = 6;
 	int32_t id;
@@ -384,7 +391,8 @@ void rpc_call_take(struct rpc_call *call, const uint8_t *p, size_t n)
 		return; /* the body of an error page */
 	r = rpc_reader_feed(&call->reader, p, n, on_whole_message, call);
 	if (r == RPC_FRAME_E_COMPRESSED)
-		call_fail(call, call->conn->server ? RPC_UNIMPLEMENTED : RPC_INTERNAL, "compressed message without an encoding");
+		call_fail(call, call->conn->server ? RPC_UNIMPLEMENTED : RPC_INTERNAL,
+			  "compressed message without an encoding");
 	else if (r == RPC_FRAME_E_TOO_LARGE)
 		call_fail(call, RPC_RESOURCE_EXHAUSTED, "message is over the limit");
 	else if (r < 0)
@@ -410,7 +418,8 @@ static void server_heard_all(struct rpc_call *call)
 	}
 	request = call->single;
 	buf_init(&call->single, request.max_bytes);
-	call->method->on_request(call, (const uint8_t *)(request.len ? buf_head(&request) : ""), request.len, call->conn->user);
+	call->method->on_request(call, (const uint8_t *)(request.len ? buf_head(&request) : ""), request.len,
+				 call->conn->user);
 	buf_done(&request);
 }
 

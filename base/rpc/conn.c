@@ -2,8 +2,8 @@
 /*
  * One connection: socket <-> HTTP/2 session
  *
- * Reads what is there, lets the session frame what is due, writes it in batches. Between two writes at most one batch is held
- * here; everything else waits unframed in the calls. An idle connection holds no buffer.
+ * Reads what is there, lets the session frame what is due, writes it in batches. Between two writes at most one batch
+ * is held here; everything else waits unframed in the calls. An idle connection holds no buffer.
  */
 #include "base/rpc/conn.h"
 
@@ -12,12 +12,12 @@
 #include <unistd.h>
 #include "base/clock.h"
 
-#define READ_BYTES	16384
-#define READS_PER_TURN	4
-#define WIRE_BATCH	16384
-#define WIRE_MAX	(64 * 1024)
-#define WINDOW_DEFAULT	65535
-#define CALLS_DEFAULT	100
+#define READ_BYTES      16384
+#define READS_PER_TURN  4
+#define WIRE_BATCH      16384
+#define WIRE_MAX        (64 * 1024)
+#define WINDOW_DEFAULT  65535
+#define CALLS_DEFAULT   100
 #define PING_TIMEOUT_MS 10000
 
 static int transport_read(struct rpc_conn *c, void *p, size_t n, size_t *ret_n)
@@ -64,7 +64,7 @@ static void conn_destroy(struct rpc_conn *c)
 	c->fd = fd_close(c->fd);
 	nghttp2_session_del(c->session);
 	list_splice(&c->dead, &c->calls);
-	list_for_each_entry_safe(call, tmp, &c->dead, link)
+	list_for_each_entry_safe (call, tmp, &c->dead, link)
 		rpc_call_free(call);
 	buf_done(&c->wire);
 	free(c);
@@ -85,7 +85,7 @@ bool rpc_conn_leave(struct rpc_conn *c)
 		conn_destroy(c);
 		return true;
 	}
-	list_for_each_entry_safe(call, tmp, &c->dead, link)
+	list_for_each_entry_safe (call, tmp, &c->dead, link)
 		rpc_call_free(call);
 	return false;
 }
@@ -98,7 +98,7 @@ struct rpc_conn *rpc_conn_free(struct rpc_conn *c)
 		return NULL;
 	c->freed = true;
 	c->closed = true;
-	list_for_each_entry(call, &c->calls, link)
+	list_for_each_entry (call, &c->calls, link)
 		call->over = true;
 	if (c->depth == 0)
 		conn_destroy(c);
@@ -177,7 +177,7 @@ static void calls_tell_writable(struct rpc_conn *c)
 	struct rpc_call *call;
 
 again: /* a callback may take any call away */
-	list_for_each_entry(call, &c->calls, link) {
+	list_for_each_entry (call, &c->calls, link) {
 		if (c->freed)
 			return;
 		if (call->over || !call->wants_writable || call->out.len)
@@ -319,7 +319,8 @@ static int settings_submit(struct rpc_conn *c)
 		entries[n++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 };
 	r = nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, entries, n);
 	if (r == 0)
-		r = nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0, (int32_t)c->set.window_bytes);
+		r = nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
+							  (int32_t)c->set.window_bytes);
 	return r == 0 ? 0 : r == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EINVAL;
 }
 
@@ -368,14 +369,15 @@ static int conn_new(struct loop *loop, int fd, const struct rpc_conn *start, con
 	return 0;
 }
 
-int rpc_client_new(struct loop *loop, int fd, const struct rpc_settings *settings, const struct rpc_conn_ops *ops, void *user,
-		   struct rpc_conn **ret)
+int rpc_client_new(struct loop *loop, int fd, const struct rpc_settings *settings, const struct rpc_conn_ops *ops,
+		   void *user, struct rpc_conn **ret)
 {
 	return conn_new(loop, fd, &(struct rpc_conn){ .ops = ops, .user = user }, settings, ret);
 }
 
 int rpc_server_new(struct loop *loop, int fd, const struct rpc_method *methods, size_t n_methods,
-		   const struct rpc_settings *settings, const struct rpc_conn_ops *ops, void *user, struct rpc_conn **ret)
+		   const struct rpc_settings *settings, const struct rpc_conn_ops *ops, void *user,
+		   struct rpc_conn **ret)
 {
 	const struct rpc_conn start = {
 		.server = true, .methods = methods, .n_methods = n_methods, .ops = ops, .user = user

@@ -26,7 +26,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	if (!c->draining && c->n_calls < c->set.calls_max)
 		call = rpc_call_new(c);
 	if (!call)
-		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+						 NGHTTP2_REFUSED_STREAM);
 	call->stream_id = frame->hd.stream_id;
 	return nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
 }
@@ -128,7 +129,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	return 0;
 }
 
-static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *p, size_t n, void *user)
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *p, size_t n,
+			 void *user)
 {
 	struct rpc_call *call = call_of_stream(session, stream_id);
 

@@ -26,7 +26,8 @@ static int id_from_names(const GENERAL_NAMES *names, char text[SPIFFE_ID_MAX_BYT
 	n = ASN1_STRING_length(uri);
 	if (n <= 0 || n > SPIFFE_ID_MAX_BYTES || ASN1_STRING_type(uri) != V_ASN1_IA5STRING)
 		return X509_E_BAD_ID;
-	if (spiffe_id_parse((struct str){ (const char *)ASN1_STRING_get0_data(uri), (size_t)n }, &id) < 0 || id.path.n == 0)
+	if (spiffe_id_parse((struct str){ (const char *)ASN1_STRING_get0_data(uri), (size_t)n }, &id) < 0 ||
+	    id.path.n == 0)
 		return X509_E_BAD_ID;
 	memcpy(text, id.text.p, (size_t)n);
 	text[n] = '\0';

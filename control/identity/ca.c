@@ -2,8 +2,8 @@
 /*
  * Embedded certificate authority: see ca.h
  *
- * What is on disk is used if it is whole and fits, and never overwritten: a key without its certificate (a crash between
- * both) gets a new certificate; a certificate without its key is an error for a person to look at.
+ * What is on disk is used if it is whole and fits, and never overwritten: a key without its certificate (a crash
+ * between both) gets a new certificate; a certificate without its key is an error for a person to look at.
  */
 #include "control/identity/ca.h"
 
@@ -19,11 +19,11 @@
 #include "control/identity/csr.h"
 #include "control/identity/store.h"
 
-#define DAY_S	     86400ull
-#define ROOT_LIFE_S  (3650 * DAY_S)
-#define BACKDATE_S   60 /* clocks of two hosts differ */
-#define LEAF_LIFE_S  DAY_S
-#define LEAF_MIN_S   60
+#define DAY_S       86400ull
+#define ROOT_LIFE_S (3650 * DAY_S)
+#define BACKDATE_S  60 /* clocks of two hosts differ */
+#define LEAF_LIFE_S DAY_S
+#define LEAF_MIN_S  60
 
 struct ca {
 	EVP_PKEY *key;
@@ -60,9 +60,10 @@ static bool root_names_domain(X509 *root, const char *trust_domain)
 
 		if (name->type != GEN_URI)
 			continue;
-		found |= spiffe_id_parse((struct str){ (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
-						       (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier) },
-					 &id) == 0 &&
+		found |= spiffe_id_parse(
+				 (struct str){ (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
+					       (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier) },
+				 &id) == 0 &&
 			 str_eq_c(id.trust_domain, trust_domain) && id.path.n == 0;
 	}
 	GENERAL_NAMES_free(names);
@@ -97,7 +98,8 @@ static int files_load(struct ca *ca, const char *dir, char **ret_error)
 	ERR_clear_error();
 	if (!why)
 		return 0;
-	*ret_error = str_printf("%s: %s: restore the pair, or remove both files so that a new authority is made", dir, why);
+	*ret_error =
+		str_printf("%s: %s: restore the pair, or remove both files so that a new authority is made", dir, why);
 	return -EINVAL;
 }
 
@@ -130,7 +132,8 @@ int ca_open(const char *dir, const char *trust_domain, struct ca **ret, char **r
 
 	*ret_error = NULL;
 	if (!spiffe_trust_domain_is_valid(str_from(trust_domain))) {
-		*ret_error = str_printf("trust domain \"%s\": not a SPIFFE trust domain: use lower-case letters, digits, '.', '-' and '_'",
+		*ret_error = str_printf("trust domain \"%s\": not a SPIFFE trust domain: use lower-case letters, "
+					"digits, '.', '-' and '_'",
 					trust_domain);
 		return -EINVAL;
 	}
@@ -168,7 +171,8 @@ static bool id_is_ours(const struct ca *ca, const char *spiffe_id)
 {
 	struct spiffe_id id;
 
-	return spiffe_id_parse(str_from(spiffe_id), &id) == 0 && id.path.n && str_eq_c(id.trust_domain, ca->trust_domain);
+	return spiffe_id_parse(str_from(spiffe_id), &id) == 0 && id.path.n &&
+	       str_eq_c(id.trust_domain, ca->trust_domain);
 }
 
 static int leaf_fill(X509 *cert, struct ca_leaf *ret)

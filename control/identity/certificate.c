@@ -126,7 +126,8 @@ static bool set_root_name(X509 *cert)
 	X509_NAME *name = X509_get_subject_name(cert);
 
 	return X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"Trammel", -1, -1, 0) == 1 &&
-	       X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"Trammel mesh root", -1, -1, 0) == 1 &&
+	       X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"Trammel mesh root", -1, -1,
+					  0) == 1 &&
 	       X509_set_issuer_name(cert, name) == 1;
 }
 
@@ -134,8 +135,8 @@ static X509 *certificate_begin(EVP_PKEY *key, uint64_t not_before_s, uint64_t no
 {
 	X509 *cert = X509_new();
 
-	if (cert && X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) && X509_set_pubkey(cert, key) == 1 &&
-	    ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)not_before_s) &&
+	if (cert && X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
+	    X509_set_pubkey(cert, key) == 1 && ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)not_before_s) &&
 	    ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)not_after_s))
 		return cert;
 	X509_free(cert);
@@ -153,7 +154,8 @@ static int certificate_end(X509 *cert, bool ok, EVP_PKEY *signer, X509 **ret)
 	return 0;
 }
 
-int certificate_make_root(EVP_PKEY *key, const char *trust_domain, uint64_t not_before_s, uint64_t not_after_s, X509 **ret)
+int certificate_make_root(EVP_PKEY *key, const char *trust_domain, uint64_t not_before_s, uint64_t not_after_s,
+			  X509 **ret)
 {
 	static const int usage[] = { 5, 6 }; /* keyCertSign, cRLSign */
 	char uri[16 + 256];
@@ -166,15 +168,17 @@ int certificate_make_root(EVP_PKEY *key, const char *trust_domain, uint64_t not_
 	return certificate_end(cert, ok, key, ret);
 }
 
-int certificate_make_leaf(X509 *root, EVP_PKEY *root_key, EVP_PKEY *subject_key, const char *spiffe_id, uint64_t not_before_s,
-			  uint64_t not_after_s, X509 **ret)
+int certificate_make_leaf(X509 *root, EVP_PKEY *root_key, EVP_PKEY *subject_key, const char *spiffe_id,
+			  uint64_t not_before_s, uint64_t not_after_s, X509 **ret)
 {
 	static const int usage[] = { 0, 2 }; /* digitalSignature; keyEncipherment, for RSA keys alone */
 	size_t n_usage = EVP_PKEY_get_base_id(subject_key) == EVP_PKEY_RSA ? 2 : 1;
 	X509 *cert = certificate_begin(subject_key, not_before_s, not_after_s);
-	bool ok = cert && X509_set_issuer_name(cert, X509_get_subject_name(root)) == 1 && add_basic_constraints(cert, false) &&
-		  add_key_usage(cert, usage, n_usage) && add_extended_key_usage(cert) && add_key_ids(cert, root) &&
-		  add_uri_san(cert, spiffe_id, true); /* critical, for the subject is empty (RFC 5280 section 4.1.2.6) */
+	bool ok =
+		cert && X509_set_issuer_name(cert, X509_get_subject_name(root)) == 1 &&
+		add_basic_constraints(cert, false) && add_key_usage(cert, usage, n_usage) &&
+		add_extended_key_usage(cert) && add_key_ids(cert, root) &&
+		add_uri_san(cert, spiffe_id, true); /* critical, for the subject is empty (RFC 5280 section 4.1.2.6) */
 
 	return certificate_end(cert, ok, root_key, ret);
 }

@@ -25,7 +25,8 @@ static bool ec_is_strong(const EVP_PKEY *key)
 	size_t n;
 	int is_explicit = 0;
 
-	(void)EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &is_explicit); /* absent: named */
+	(void)EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
+				     &is_explicit); /* absent: named */
 	if (is_explicit || EVP_PKEY_get_group_name(key, group, sizeof(group), &n) != 1)
 		return false;
 	return strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0 || strcmp(group, "secp384r1") == 0 ||
@@ -75,7 +76,8 @@ static const char *csr_check(X509_REQ *req)
 	if (!key)
 		return "the request's key cannot be read";
 	if (!key_is_strong(key))
-		return "the request's key is weak or of an unknown kind: use EC P-256 or P-384, RSA of 2048 bits or more, or Ed25519";
+		return "the request's key is weak or of an unknown kind: use EC P-256 or P-384, RSA of 2048 bits or "
+		       "more, or Ed25519";
 	if (!digest_is_strong(req))
 		return "the request is signed with a weak or unknown digest: use SHA-256 or better";
 	if (X509_REQ_verify(req, key) != 1)

@@ -66,8 +66,9 @@ static int file_open(const char *dir, const char *name, bool secret, FILE **ret,
 	if (!S_ISREG(st.st_mode))
 		return fail(-EINVAL, ret_error, dir, name, "not a regular file", "move it away");
 	if (secret && (st.st_mode & 077))
-		return fail(-EPERM, ret_error, dir, name, "others than its owner may read the key",
-			    "chmod 600 it if it never leaked, else remove key and certificate so that new ones are made");
+		return fail(
+			-EPERM, ret_error, dir, name, "others than its owner may read the key",
+			"chmod 600 it if it never leaked, else remove key and certificate so that new ones are made");
 	if (secret && st.st_uid != geteuid() && st.st_uid != 0)
 		return fail(-EPERM, ret_error, dir, name, "the key belongs to another user", "chown it to ours");
 	*ret = fdopen(fd, "r");

@@ -149,10 +149,10 @@ static int dest_pack(struct cut *c, const struct mesh_service *svc, const struct
 	Trammel__V1__Endpoint e;
 	int err;
 
-	d.kind = ep ? TRAMMEL__V1__DEST__KIND__ENDPOINT :
-		 !svc ? TRAMMEL__V1__DEST__KIND__UNKNOWN :
-		 port ? TRAMMEL__V1__DEST__KIND__SERVICE :
-			TRAMMEL__V1__DEST__KIND__SERVICE_NO_PORT;
+	d.kind = ep     ? TRAMMEL__V1__DEST__KIND__ENDPOINT
+		 : !svc ? TRAMMEL__V1__DEST__KIND__UNKNOWN
+		 : port ? TRAMMEL__V1__DEST__KIND__SERVICE
+			: TRAMMEL__V1__DEST__KIND__SERVICE_NO_PORT;
 	if (svc) {
 		d.service_namespace = P(svc->namespace);
 		d.service_name = P(svc->name);
@@ -172,7 +172,9 @@ static int dest_pack(struct cut *c, const struct mesh_service *svc, const struct
 /* A workload's own address on a port that no service has. */
 static int dest_cut_workload(struct cut *c, const struct mesh_workload *w, const struct addr *addr)
 {
-	struct mesh_endpoint ep = { .addr = *addr, .ready = true, .spiffe_id = w->spiffe_id, .workload = w->name, .namespace = w->namespace };
+	struct mesh_endpoint ep = {
+		.addr = *addr, .ready = true, .spiffe_id = w->spiffe_id, .workload = w->name, .namespace = w->namespace
+	};
 	enum mesh_mtls mtls = w->default_mtls;
 	int protocol = MESH_APP_UNDECLARED;
 

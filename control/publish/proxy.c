@@ -2,8 +2,8 @@
 /*
  * One proxy: its stream and its certificate requests
  *
- * What a proxy says is input of a process we do not trust: names are checked, numbers are bounded, its messages are unpacked
- * within a memory limit, and who it is was told by the kernel. It can harm its own stream alone.
+ * What a proxy says is input of a process we do not trust: names are checked, numbers are bounded, its messages are
+ * unpacked within a memory limit, and who it is was told by the kernel. It can harm its own stream alone.
  */
 #include "control/publish/proxy.h"
 
@@ -14,7 +14,7 @@
 #include "trammel/publish.pb-c.h"
 
 #define UNPACK_MAX_BYTES (16u * 1024 * 1024)
-#define MESSAGE_MAX	 (RPC_MESSAGE_MAX_BYTES - 1024)
+#define MESSAGE_MAX      (RPC_MESSAGE_MAX_BYTES - 1024)
 
 /* Unpacking with a limit: a small message can ask for a lot of memory. */
 
@@ -64,7 +64,8 @@ static void stream_reset(struct proxy *p)
 
 static void stream_end(struct proxy *p, enum rpc_status status, const char *why)
 {
-	log_limited(LOG_WARN, "proxy's stream ended by us", "workload=%u pid=%u reason=\"%s\"", p->stats.workload_id, p->stats.pid, why);
+	log_limited(LOG_WARN, "proxy's stream ended by us", "workload=%u pid=%u reason=\"%s\"", p->stats.workload_id,
+		    p->stats.pid, why);
 	rpc_call_finish(p->stream, status, why);
 	stream_reset(p);
 }
@@ -109,7 +110,8 @@ void proxy_push(struct proxy *p)
 	}
 	buf_done(&b);
 	if (r < 0) {
-		log_limited(LOG_ERROR, "proxy's slice could not be sent", "workload=%u err=%s", p->stats.workload_id, strerror(-r));
+		log_limited(LOG_ERROR, "proxy's slice could not be sent", "workload=%u err=%s", p->stats.workload_id,
+			    strerror(-r));
 		stream_end(p, RPC_RESOURCE_EXHAUSTED, "slice could not be sent");
 	}
 }
@@ -144,7 +146,8 @@ static void take_ack(struct proxy *p, const Trammel__V1__Ack *ack)
 		slice_acked(&p->slice);
 	}
 	if (pub->ops->on_ack)
-		pub->ops->on_ack(p->stats.workload_id, *ack->error ? p->stats.sent_generation : p->stats.acked_generation,
+		pub->ops->on_ack(p->stats.workload_id,
+				 *ack->error ? p->stats.sent_generation : p->stats.acked_generation,
 				 *ack->error ? p->last_error : NULL, pub->user);
 }
 
@@ -160,7 +163,10 @@ static const char *take_names(struct proxy *p, const Trammel__V1__ToAgent *m)
 	for (size_t i = 0; i < m->n_subscribe && r == 0; i++)
 		r = slice_want(&p->slice, str_from(m->subscribe[i]));
 	p->stats.subscriptions = p->slice.n_wanted;
-	return r == 0 ? NULL : r == SLICE_E_FULL ? "more subscriptions than the limit" : r > 0 ? "malformed name" : "out of memory";
+	return r == 0              ? NULL
+	       : r == SLICE_E_FULL ? "more subscriptions than the limit"
+	       : r > 0             ? "malformed name"
+				   : "out of memory";
 }
 
 static void take_message(struct proxy *p, const Trammel__V1__ToAgent *m)
@@ -173,7 +179,8 @@ static void take_message(struct proxy *p, const Trammel__V1__ToAgent *m)
 	}
 	if (m->hello) {
 		p->has_hello = p->owes_answer = true;
-		log_info("proxy connected", "workload=%u pid=%u held=%zu", p->stats.workload_id, p->stats.pid, m->hello->n_held);
+		log_info("proxy connected", "workload=%u pid=%u held=%zu", p->stats.workload_id, p->stats.pid,
+			 m->hello->n_held);
 	}
 	why = take_names(p, m);
 	if (why) {
@@ -212,7 +219,9 @@ static void on_half_close(struct rpc_call *call, void *user)
 	stream_reset(user);
 }
 
-static const struct rpc_call_ops stream_ops = { .on_message = on_message, .on_half_close = on_half_close, .on_end = on_end };
+static const struct rpc_call_ops stream_ops = { .on_message = on_message,
+						.on_half_close = on_half_close,
+						.on_end = on_end };
 
 static void on_stream(struct rpc_call *call, void *user)
 {
@@ -259,11 +268,12 @@ static void sign(struct proxy *p, struct rpc_call *call, const struct mesh_workl
 	struct publish *pub = p->publish;
 	_cleanup_(freep) char *error = NULL;
 	struct ca_leaf leaf = { 0 };
-	int r = ca_sign(pub->ca, csr->data, csr->len, w->spiffe_id, pub->leaf_life_s, clock_wall_ns() / NS_PER_S, &leaf, &error);
+	int r = ca_sign(pub->ca, csr->data, csr->len, w->spiffe_id, pub->leaf_life_s, clock_wall_ns() / NS_PER_S, &leaf,
+			&error);
 
 	if (r < 0) {
-		log_limited(LOG_WARN, "certificate refused", "workload=%u pid=%u reason=\"%s\"", p->stats.workload_id, p->stats.pid,
-			    error ? error : strerror(-r));
+		log_limited(LOG_WARN, "certificate refused", "workload=%u pid=%u reason=\"%s\"", p->stats.workload_id,
+			    p->stats.pid, error ? error : strerror(-r));
 		sign_reply(call, NULL, NULL, error ? error : strerror(-r));
 		return;
 	}

@@ -2,8 +2,8 @@
 /*
  * Publishing: see publish.h
  *
- * The socket is open to every local user, for proxies run unprivileged; the caller's cgroup decides. A caller of no workload is
- * told so by a status and cut off; strangers are few at a time and cannot crowd out proxies.
+ * The socket is open to every local user, for proxies run unprivileged; the caller's cgroup decides. A caller of no
+ * workload is told so by a status and cut off; strangers are few at a time and cannot crowd out proxies.
  */
 #include "control/publish/publish.h"
 
@@ -19,14 +19,14 @@
 
 #define LEAF_LIFE_S 86400
 
-#define BACKLOG		   512
-#define ACCEPTS_PER_TURN   64
-#define ACCEPT_AGAIN_MS	   100
-#define PROXIES_MAX	   8192
-#define PER_WORKLOAD_MAX   8 /* a proxy, its successor while it drains, and some to spare */
-#define STRANGERS_MAX	   64
-#define STRANGER_MS	   5000
-#define FROM_PROXY_MAX	   (4u * 1024 * 1024) /* 4096 subscriptions with long names, and what they imply */
+#define BACKLOG          512
+#define ACCEPTS_PER_TURN 64
+#define ACCEPT_AGAIN_MS  100
+#define PROXIES_MAX      8192
+#define PER_WORKLOAD_MAX 8 /* a proxy, its successor while it drains, and some to spare */
+#define STRANGERS_MAX    64
+#define STRANGER_MS      5000
+#define FROM_PROXY_MAX   (4u * 1024 * 1024) /* 4096 subscriptions with long names, and what they imply */
 
 static const struct rpc_settings conn_settings = {
 	.message_max_bytes = FROM_PROXY_MAX,
@@ -46,7 +46,7 @@ static uint32_t count_of_workload(const struct publish *pub, uint32_t workload_i
 	const struct proxy *p;
 	uint32_t n = 0;
 
-	list_for_each_entry(p, &pub->proxies, link)
+	list_for_each_entry (p, &pub->proxies, link)
 		n += !p->refusal && p->stats.workload_id == workload_id;
 	return n;
 }
@@ -70,7 +70,8 @@ static void caller_identify(struct publish *pub, int fd, struct proxy *p)
 	else if (count_of_workload(pub, p->stats.workload_id) >= PER_WORKLOAD_MAX)
 		p->refusal = refused_crowd;
 	if (p->refusal)
-		log_limited(LOG_WARN, "caller refused", "pid=%d cgroup=\"%s\" reason=\"%s\"", (int)pid, cgroup, p->refusal);
+		log_limited(LOG_WARN, "caller refused", "pid=%d cgroup=\"%s\" reason=\"%s\"", (int)pid, cgroup,
+			    p->refusal);
 }
 
 static void on_stranger(struct loop_timer *timer)
@@ -102,7 +103,8 @@ static void proxy_admit(struct publish *pub, int fd)
 		proxy_free(p);
 		return;
 	}
-	if (rpc_server_new(pub->loop, fd, proxy_methods, proxy_n_methods, &conn_settings, &proxy_conn_ops, p, &p->conn) < 0) {
+	if (rpc_server_new(pub->loop, fd, proxy_methods, proxy_n_methods, &conn_settings, &proxy_conn_ops, p,
+			   &p->conn) < 0) {
 		proxy_free(p);
 		return;
 	}
@@ -221,7 +223,7 @@ struct publish *publish_free(struct publish *pub)
 
 	if (!pub)
 		return NULL;
-	list_for_each_entry_safe(p, tmp, &pub->proxies, link)
+	list_for_each_entry_safe (p, tmp, &pub->proxies, link)
 		proxy_free(p);
 	loop_task_cancel(&pub->push);
 	loop_timer_cancel(&pub->accept_again);
@@ -242,7 +244,7 @@ static void on_push(struct loop_task *task)
 	struct publish *pub = container_of(task, struct publish, push);
 	struct proxy *p;
 
-	list_for_each_entry(p, &pub->proxies, link)
+	list_for_each_entry (p, &pub->proxies, link)
 		proxy_push(p);
 }
 
@@ -252,11 +254,12 @@ void publish_set_snapshot(struct publish *pub, struct mesh_snapshot *s)
 	loop_task_defer(pub->loop, &pub->push, on_push);
 }
 
-void publish_each_proxy(const struct publish *pub, void (*fn)(const struct publish_proxy *proxy, void *user), void *user)
+void publish_each_proxy(const struct publish *pub, void (*fn)(const struct publish_proxy *proxy, void *user),
+			void *user)
 {
 	const struct proxy *p;
 
-	list_for_each_entry(p, &pub->proxies, link)
+	list_for_each_entry (p, &pub->proxies, link)
 		if (!p->refusal && p->has_hello)
 			fn(&p->stats, user);
 }

@@ -2,9 +2,9 @@
 /*
  * Slices: see slice.h
  *
- * A pass walks the subscriptions, each with the svc/ and eps/ it names, and compares versions. What the proxy has and no
- * subscription reaches any more is removed. A message is cut off between two subscriptions, never inside one, so that what
- * a resource names always comes with it or before it.
+ * A pass walks the subscriptions, each with the svc/ and eps/ it names, and compares versions. What the proxy has and
+ * no subscription reaches any more is removed. A message is cut off between two subscriptions, never inside one, so
+ * that what a resource names always comes with it or before it.
  */
 #include "control/publish/slice.h"
 
@@ -15,10 +15,10 @@
 
 struct entry {
 	struct hash_node node;
-	struct list link; /* in slice.wanted; unlinked where only named by another */
+	struct list link;            /* in slice.wanted; unlinked where only named by another */
 	uint64_t has, sent, refused; /* versions; 0 = none */
-	uint64_t pass;	  /* in which it was reached last */
-	bool removing;	  /* its name is in "removed" of the message under way */
+	uint64_t pass;               /* in which it was reached last */
+	bool removing;               /* its name is in "removed" of the message under way */
 	char name[];
 };
 
@@ -255,7 +255,7 @@ int slice_next(struct slice *s, struct cut_store *cuts, const struct mesh_worklo
 	s->pass++;
 	s->has_refused = false;
 	r = visit_closure(&p, "self");
-	list_for_each_entry(e, &s->wanted, link) {
+	list_for_each_entry (e, &s->wanted, link) {
 		if (r < 0)
 			break;
 		if (out->len - start > MESSAGE_SOFT_BYTES) {

@@ -3,7 +3,8 @@
  * Building snapshots: see build.h
  *
  * Three steps: check every resource of the message; lay the new parts and the kept old ones into a new table, services
- * composed from svc/ and eps/ (an unchanged one keeps its view); check that what is named is there. Only then it is good.
+ * composed from svc/ and eps/ (an unchanged one keeps its view); check that what is named is there. Only then it is
+ * good.
  */
 #include "proxy/snapshot/build.h"
 
@@ -56,7 +57,8 @@ static size_t table_count(const struct snapshot *s)
 }
 
 /* 1. */
-static int add_new(struct snapshot *s, const Trammel__V1__ToProxy *m, snapshot_wants wants, void *user, char **ret_error)
+static int add_new(struct snapshot *s, const Trammel__V1__ToProxy *m, snapshot_wants wants, void *user,
+		   char **ret_error)
 {
 	for (size_t i = 0; i < m->n_resources; i++) {
 		const Trammel__V1__Resource *r = m->resources[i];
@@ -124,7 +126,8 @@ static int add_view(struct snapshot *s, const struct snapshot *old, struct part 
 	if (!v)
 		return -ENOMEM;
 	if (was)
-		atomic_store_explicit(&v->part.used, atomic_load_explicit(&was->used, memory_order_relaxed), memory_order_relaxed);
+		atomic_store_explicit(&v->part.used, atomic_load_explicit(&was->used, memory_order_relaxed),
+				      memory_order_relaxed);
 	table_add(s, &v->part);
 	return 0;
 }
@@ -163,7 +166,8 @@ static int check_references(const struct snapshot *s, char **ret_error)
 	return 0;
 }
 
-static int build(struct snapshot *s, struct snapshot *old, const struct str *removed, size_t n_removed, char **ret_error)
+static int build(struct snapshot *s, struct snapshot *old, const struct str *removed, size_t n_removed,
+		 char **ret_error)
 {
 	int r;
 
@@ -186,8 +190,8 @@ static int check_removed(const Trammel__V1__ToProxy *m, struct str *names, char 
 	return 0;
 }
 
-int snapshot_apply(struct snapshot *old, const Trammel__V1__ToProxy *m, snapshot_wants wants, void *user, struct snapshot **ret,
-		   char **ret_error)
+int snapshot_apply(struct snapshot *old, const Trammel__V1__ToProxy *m, snapshot_wants wants, void *user,
+		   struct snapshot **ret, char **ret_error)
 {
 	_cleanup_(snapshot_unrefp) struct snapshot *s = NULL;
 	_cleanup_(freep) struct str *removed = NULL;

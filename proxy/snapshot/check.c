@@ -2,8 +2,9 @@
 /*
  * Checking what the agent sent
  *
- * Everything that later code takes for granted is made certain here: kinds match names, addresses have 16 bytes, ports and
- * enumerations are in range, names hold no bytes that could break a log line or a header, identities are SPIFFE IDs. Pure.
+ * Everything that later code takes for granted is made certain here: kinds match names, addresses have 16 bytes, ports
+ * and enumerations are in range, names hold no bytes that could break a log line or a header, identities are SPIFFE
+ * IDs. Pure.
  */
 #include "proxy/snapshot/part.h"
 
@@ -17,7 +18,10 @@ int part_kind_of_name(struct str name, enum part_kind *ret)
 	static const struct {
 		struct str prefix;
 		enum part_kind kind;
-	} kinds[] = { { STR("addr/"), PART_DEST }, { STR("dns/"), PART_DNS }, { STR("svc/"), PART_SVC }, { STR("eps/"), PART_EPS } };
+	} kinds[] = { { STR("addr/"), PART_DEST },
+		      { STR("dns/"), PART_DNS },
+		      { STR("svc/"), PART_SVC },
+		      { STR("eps/"), PART_EPS } };
 
 	if (str_eq(name, STR("self"))) {
 		*ret = PART_SELF;
@@ -74,7 +78,8 @@ static bool is_spiffe_id(const char *text, const char *trust_domain)
 {
 	struct spiffe_id id;
 
-	return spiffe_id_parse(str_from(text), &id) == 0 && id.path.n && (!trust_domain || str_eq_c(id.trust_domain, trust_domain));
+	return spiffe_id_parse(str_from(text), &id) == 0 && id.path.n &&
+	       (!trust_domain || str_eq_c(id.trust_domain, trust_domain));
 }
 
 static const char *check_inbound(const Trammel__V1__Self *s)
@@ -226,16 +231,19 @@ const char *resource_check(const Trammel__V1__Resource *r)
 		return "name is of no known kind";
 	switch (kind) {
 	case PART_SELF:
-		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_SELF ? check_self(r->self) : "content is of another kind";
+		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_SELF ? check_self(r->self)
+									: "content is of another kind";
 	case PART_DEST:
-		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_DEST ? check_dest(r->dest, name) : "content is of another kind";
+		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_DEST ? check_dest(r->dest, name)
+									: "content is of another kind";
 	case PART_DNS:
-		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_DNS ? check_dns(r->dns, name) : "content is of another kind";
+		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_DNS ? check_dns(r->dns, name)
+								       : "content is of another kind";
 	case PART_SVC:
-		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_SERVICE ? check_service(r->service, name) :
-									     "content is of another kind";
+		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_SERVICE ? check_service(r->service, name)
+									   : "content is of another kind";
 	default:
-		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_ENDPOINTS ? check_endpoints(r->endpoints) :
-									       "content is of another kind";
+		return r->kind_case == TRAMMEL__V1__RESOURCE__KIND_ENDPOINTS ? check_endpoints(r->endpoints)
+									     : "content is of another kind";
 	}
 }

@@ -2,8 +2,9 @@
 /*
  * Parts: see part.h
  *
- * The room of a part is counted before it is made: every text of a message takes at most its packed size (a text of n bytes
- * is packed in n + 2 or more, and takes n + 1 here), every address 18 bytes both ways, arrays are counted by item.
+ * The room of a part is counted before it is made: every text of a message takes at most its packed size (a text of n
+ * bytes is packed in n + 2 or more, and takes n + 1 here), every address 18 bytes both ways, arrays are counted by
+ * item.
  */
 #include "proxy/snapshot/part.h"
 
@@ -166,7 +167,8 @@ static size_t arrays_bytes(const Trammel__V1__Resource *r)
 		break;
 	case TRAMMEL__V1__RESOURCE__KIND_ENDPOINTS:
 		for (size_t i = 0; i < r->endpoints->n_ports; i++)
-			n += sizeof(struct eps_port) + ALIGN + r->endpoints->ports[i]->n_endpoints * sizeof(struct endpoint);
+			n += sizeof(struct eps_port) + ALIGN +
+			     r->endpoints->ports[i]->n_endpoints * sizeof(struct endpoint);
 		break;
 	default:
 		break;
@@ -175,8 +177,9 @@ static size_t arrays_bytes(const Trammel__V1__Resource *r)
 }
 
 static const size_t part_bytes[] = {
-	[PART_SELF] = sizeof(struct self_part), [PART_DEST] = sizeof(struct dest_part), [PART_DNS] = sizeof(struct dns_part),
-	[PART_SVC] = sizeof(struct svc_part),	[PART_EPS] = sizeof(struct eps_part),
+	[PART_SELF] = sizeof(struct self_part), [PART_DEST] = sizeof(struct dest_part),
+	[PART_DNS] = sizeof(struct dns_part),   [PART_SVC] = sizeof(struct svc_part),
+	[PART_EPS] = sizeof(struct eps_part),
 };
 
 uint64_t part_hash(enum part_kind kind, struct str name)

@@ -2,8 +2,9 @@
 /*
  * Look-ups in a snapshot: see snapshot.h
  *
- * The table is open-addressed and never changes; a look-up is a hash of the name and a few compares. The only write is the
- * mark "used" of what was found, which is skipped when it is set already, so that workers do not fight for the line.
+ * The table is open-addressed and never changes; a look-up is a hash of the name and a few compares. The only write is
+ * the mark "used" of what was found, which is skipped when it is set already, so that workers do not fight for the
+ * line.
  */
 #include "proxy/snapshot/snapshot.h"
 
@@ -162,7 +163,8 @@ bool snapshot_has(const struct snapshot *s, struct str name)
 	return part_kind_of_name(name, &kind) == 0 && part_find(s, kind, name);
 }
 
-void snapshot_each_resource(const struct snapshot *s, void (*fn)(const char *name, uint64_t version, void *user), void *user)
+void snapshot_each_resource(const struct snapshot *s, void (*fn)(const char *name, uint64_t version, void *user),
+			    void *user)
 {
 	for (size_t i = 0; i < s->n_slots; i++)
 		if (s->slots[i].part && s->slots[i].part->kind != PART_VIEW)

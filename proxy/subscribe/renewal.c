@@ -12,9 +12,9 @@
 #include "trammel/publish.pb-c.h"
 
 #define SIGN_TIMEOUT_MS 10000
-#define BACKOFF_MIN_MS	200
-#define BACKOFF_MAX_MS	30000
-#define LOOK_MS		60000
+#define BACKOFF_MIN_MS  200
+#define BACKOFF_MAX_MS  30000
+#define LOOK_MS         60000
 
 static void on_timer(struct loop_timer *timer);
 
@@ -89,7 +89,8 @@ static uint64_t seconds_of(const ASN1_TIME *t)
 }
 
 /* Is the leaf of our key, and valid now? NULL, or why not. */
-static const char *leaf_check(const char *chain_pem, EVP_PKEY *key, uint64_t *ret_not_before_s, uint64_t *ret_not_after_s)
+static const char *leaf_check(const char *chain_pem, EVP_PKEY *key, uint64_t *ret_not_before_s,
+			      uint64_t *ret_not_after_s)
 {
 	BIO *bio = BIO_new_mem_buf(chain_pem, -1);
 	X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, (void *)"") : NULL;
@@ -157,7 +158,8 @@ static void on_reply(enum rpc_status status, const char *message, const uint8_t 
 
 static int request_send(struct renewal *r, const uint8_t *der, size_t der_n)
 {
-	const struct rpc_target target = { .path = "/trammel.v1.Publish/SignCertificate", .timeout_ms = SIGN_TIMEOUT_MS };
+	const struct rpc_target target = { .path = "/trammel.v1.Publish/SignCertificate",
+					   .timeout_ms = SIGN_TIMEOUT_MS };
 	Trammel__V1__SignRequest m = TRAMMEL__V1__SIGN_REQUEST__INIT;
 	_cleanup_(freep) uint8_t *bytes = NULL;
 

@@ -6,8 +6,9 @@
  *   subscription.c  what was asked for, who waits
  *   renewal.c       key and certificate
  *
- * One connection at a time. Whatever ends it leads to lost(): the last snapshot stays in force, a new connection is made after
- * a while and tells the agent what we still hold. Hello and the first certificate request leave in the same flight.
+ * One connection at a time. Whatever ends it leads to lost(): the last snapshot stays in force, a new connection is
+ * made after a while and tells the agent what we still hold. Hello and the first certificate request leave in the same
+ * flight.
  */
 #include "proxy/subscribe/subscriber.h"
 
@@ -25,12 +26,12 @@
 #include "proxy/subscribe/subscription.h"
 #include "trammel/publish.pb-c.h"
 
-#define BACKOFF_MIN_MS	100
-#define BACKOFF_MAX_MS	5000
-#define SWEEP_MS	60000
-#define IDLE_NS		(600 * NS_PER_S)
-#define EVICT_IDLE_NS	(10 * NS_PER_S) /* at the bound, what was not used for so long may go */
-#define EVICT_BATCH	64
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+#define SWEEP_MS       60000
+#define IDLE_NS        (600 * NS_PER_S)
+#define EVICT_IDLE_NS  (10 * NS_PER_S) /* at the bound, what was not used for so long may go */
+#define EVICT_BATCH    64
 
 struct subscriber {
 	struct loop *loop;
@@ -122,7 +123,7 @@ static size_t names_to_ask(struct subscriber *s, bool held_are_told, char **name
 	struct subscription *sub;
 	size_t n = 0;
 
-	list_for_each_entry(sub, &s->subs.by_use, link) {
+	list_for_each_entry (sub, &s->subs.by_use, link) {
 		if (sub->told)
 			continue;
 		sub->told = true;
@@ -143,9 +144,9 @@ static void snapshot_swap(struct subscriber *s, struct snapshot *new_)
 }
 
 /*
- * Takes what was given back out of the snapshot, but for what was asked for again meanwhile. Done from the loop and not where it is
- * given back: a caller of subscriber_want_dest() may be looking at the snapshot. @names has room for all and is borrowed
- * from s->given_back.
+ * Takes what was given back out of the snapshot, but for what was asked for again meanwhile. Done from the loop and not
+ * where it is given back: a caller of subscriber_want_dest() may be looking at the snapshot. @names has room for all
+ * and is borrowed from s->given_back.
  */
 static int given_back_apply(struct subscriber *s, struct str *names, size_t *ret_n)
 {
@@ -154,7 +155,8 @@ static int given_back_apply(struct subscriber *s, struct str *names, size_t *ret
 	size_t n = 0;
 	int r;
 
-	for (uint32_t i = 0; i < s->n_given_back; i++, at += names[n].n + 1, n += !subscription_find(&s->subs, names[n]))
+	for (uint32_t i = 0; i < s->n_given_back;
+	     i++, at += names[n].n + 1, n += !subscription_find(&s->subs, names[n]))
 		names[n] = str_from(at);
 	*ret_n = n;
 	if (!n || !s->snapshot)
@@ -193,7 +195,7 @@ static int hello_send(struct subscriber *s)
 		return -ENOMEM;
 	if (s->snapshot)
 		snapshot_each_resource(s->snapshot, held_add, &held);
-	list_for_each_entry(sub, &s->subs.by_use, link)
+	list_for_each_entry (sub, &s->subs.by_use, link)
 		sub->told = false;
 	hello.version = (char *)(uintptr_t)TRAMMEL_VERSION;
 	hello.pid = (uint32_t)getpid();
@@ -262,7 +264,8 @@ static int message_apply(struct subscriber *s, const Trammel__V1__ToProxy *m)
 	if (r < 0) {
 		s->stats.nacks++;
 		ack.error = error;
-		log_limited(LOG_ERROR, "agent's message refused", "nonce=%llu reason=\"%s\"", (unsigned long long)m->nonce, error);
+		log_limited(LOG_ERROR, "agent's message refused", "nonce=%llu reason=\"%s\"",
+			    (unsigned long long)m->nonce, error);
 	} else {
 		snapshot_swap(s, new_);
 	}
@@ -309,7 +312,9 @@ static void on_end(struct rpc_call *call, enum rpc_status status, const char *me
 	lost(s, *message ? message : rpc_status_name(status));
 }
 
-static const struct rpc_call_ops stream_ops = { .on_message = on_message, .on_writable = on_writable, .on_end = on_end };
+static const struct rpc_call_ops stream_ops = { .on_message = on_message,
+						.on_writable = on_writable,
+						.on_end = on_end };
 
 /* Connecting */
 
@@ -412,7 +417,8 @@ static void want(struct subscriber *s, struct str name, uint32_t timeout_ms, str
 		loop_timer_set(s->loop, &s->sweep, SWEEP_MS, on_sweep);
 }
 
-void subscriber_want_dest(struct subscriber *s, const struct addr *addr, uint32_t timeout_ms, struct subscriber_wait *wait)
+void subscriber_want_dest(struct subscriber *s, const struct addr *addr, uint32_t timeout_ms,
+			  struct subscriber_wait *wait)
 {
 	char name[5 + ADDR_TEXT_BYTES] = "addr/";
 

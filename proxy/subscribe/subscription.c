@@ -25,7 +25,7 @@ void subscriptions_done(struct subscriptions *t)
 
 	loop_task_cancel(&t->answer);
 	waits_forget(&t->due);
-	list_for_each_entry_safe(sub, tmp, &t->by_use, link) {
+	list_for_each_entry_safe (sub, tmp, &t->by_use, link) {
 		waits_forget(&sub->waits);
 		subscription_drop(t, sub);
 	}
@@ -103,7 +103,8 @@ static void on_timeout(struct loop_timer *timer)
 	wait->on_answer(wait, false);
 }
 
-void subscription_wait(struct subscriptions *t, struct subscription *sub, uint32_t timeout_ms, struct subscriber_wait *wait)
+void subscription_wait(struct subscriptions *t, struct subscription *sub, uint32_t timeout_ms,
+		       struct subscriber_wait *wait)
 {
 	list_push_back(&sub->waits, &wait->link);
 	loop_timer_set(t->loop, &wait->timer, timeout_ms, on_timeout);
@@ -136,7 +137,7 @@ void subscriptions_check(struct subscriptions *t, const struct snapshot *s)
 {
 	struct subscription *sub;
 
-	list_for_each_entry(sub, &t->by_use, link) {
+	list_for_each_entry (sub, &t->by_use, link) {
 		if (list_is_empty(&sub->waits) || !snapshot_has(s, str_from(sub->name)))
 			continue;
 		while (!list_is_empty(&sub->waits))
@@ -152,7 +153,7 @@ void subscriptions_note_use(struct subscriptions *t, const struct snapshot *s)
 	struct list used;
 
 	list_init(&used); /* used ones: they go to the end */
-	list_for_each_entry_safe(sub, tmp, &t->by_use, link) {
+	list_for_each_entry_safe (sub, tmp, &t->by_use, link) {
 		if (!snapshot_was_used(s, str_from(sub->name)))
 			continue;
 		sub->used_ns = loop_now_ns(t->loop);
@@ -167,7 +168,7 @@ struct subscription *subscriptions_idle(const struct subscriptions *t, uint64_t 
 {
 	struct subscription *sub;
 
-	list_for_each_entry(sub, &t->by_use, link) {
+	list_for_each_entry (sub, &t->by_use, link) {
 		if (loop_now_ns(t->loop) - sub->used_ns < idle_ns)
 			return NULL;
 		if (list_is_empty(&sub->waits))
