@@ -3,13 +3,11 @@
 #include "base/str.h"
 #include "control/enrol/room.h"
 
-char *etc_hosts_format(const struct workload_spec *spec, const struct addr *addr4, const struct addr *addr6)
-{
-	char v4[ADDR_TEXT_BYTES], v6[ADDR_TEXT_BYTES];
-
-	return str_printf("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n%s\t%s\n%s\t%s\n", addr_format_ip(addr4, v4), spec->name,
-			  addr_format_ip(addr6, v6), spec->name);
-}
+/*
+ * Not the workload's own name, which Kubernetes would write here too: a workload is often called like its service, and the
+ * service's name must lead to the service from here as from anywhere.
+ */
+const char etc_hosts[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
 char *etc_resolv_format(const struct workload_spec *spec, const struct addr *nameserver)
 {

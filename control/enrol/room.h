@@ -16,8 +16,8 @@ MUST_CHECK int state_parse(const struct paths *p, struct str text, struct enroll
 /** workload_addresses() - IPv4 and IPv6 address of workload @id */
 void workload_addresses(uint32_t id, struct addr *ret_v4, struct addr *ret_v6);
 
-/* What programs in the workload read; heap texts, NULL when memory is out. */
-char *etc_hosts_format(const struct workload_spec *spec, const struct addr *addr4, const struct addr *addr6);
+/* What programs in the workload read; the second is a heap text, NULL when memory is out. */
+extern const char etc_hosts[];
 char *etc_resolv_format(const struct workload_spec *spec, const struct addr *nameserver);
 
 #endif

@@ -121,14 +121,14 @@ static void link_remove(const struct paths *p, const struct enrolled *w)
 static int etc_write(const struct enrolled *w)
 {
 	_cleanup_(freep) char *hosts_path = str_printf("%s/hosts", w->etc_dir), *resolv_path = str_printf("%s/resolv.conf", w->etc_dir);
-	_cleanup_(freep) char *hosts = etc_hosts_format(&w->spec, &w->addr4, &w->addr6), *resolv = NULL;
+	_cleanup_(freep) char *resolv = NULL;
 	const struct addr gw4 = pool_addr(&pool4, 1);
 	int r = dir_make(w->etc_dir, 0755);
 
 	resolv = etc_resolv_format(&w->spec, &gw4);
-	if (!hosts_path || !resolv_path || !hosts || !resolv)
+	if (!hosts_path || !resolv_path || !resolv)
 		return -ENOMEM;
-	r = r ? r : file_write(hosts_path, 0644, str_from(hosts));
+	r = r ? r : file_write(hosts_path, 0644, str_from(etc_hosts));
 	return r ? r : file_write(resolv_path, 0644, str_from(resolv));
 }
 
