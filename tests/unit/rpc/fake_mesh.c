@@ -61,21 +61,34 @@ struct mesh_snapshot *fake_cut(struct fake_mesh *m)
 	s->refs = 1;
 	s->mesh = *m;
 	s->dns = addr_of("10.96.0.10:53");
-	s->settings = (struct mesh_settings){ .trust_domain = "cluster.local", .cluster_domain = "cluster.local",
-					      .dns_upstream = &s->dns, .n_dns_upstream = 1 };
+	s->settings = (struct mesh_settings){ .trust_domain = "cluster.local",
+					      .cluster_domain = "cluster.local",
+					      .dns_upstream = &s->dns,
+					      .n_dns_upstream = 1 };
 	for (size_t i = 0; i < m->n_services; i++) {
 		struct fake_service *f = &s->mesh.services[i];
 
 		for (size_t k = 0; k < f->n_endpoints; k++) /* the workload's name moved with the copy */
 			f->endpoints[k].workload = f->name;
-		s->ports[i] = (struct mesh_service_port){ .port = f->port, .name = f->bad ? "ht tp" : "http",
-							  .protocol = MESH_APP_HTTP1, .endpoints = f->endpoints,
+		s->ports[i] = (struct mesh_service_port){ .port = f->port,
+							  .name = f->bad ? "ht tp" : "http",
+							  .protocol = MESH_APP_HTTP1,
+							  .endpoints = f->endpoints,
 							  .n_endpoints = f->n_endpoints };
-		s->services[i] = (struct mesh_service){ .namespace = f->namespace, .name = f->name, .hostname = f->host,
-							.addresses = &f->vip, .n_addresses = 1, .ports = &s->ports[i], .n_ports = 1 };
+		s->services[i] = (struct mesh_service){ .namespace = f->namespace,
+							.name = f->name,
+							.hostname = f->host,
+							.addresses = &f->vip,
+							.n_addresses = 1,
+							.ports = &s->ports[i],
+							.n_ports = 1 };
 	}
-	s->inbound = (struct mesh_inbound){ .port = 8080, .has_mtls = true, .mtls = MESH_MTLS_STRICT, .protocol = MESH_APP_HTTP1,
-					    .service = m->n_services ? &s->services[0] : NULL, .service_port = 80 };
+	s->inbound = (struct mesh_inbound){ .port = 8080,
+					    .has_mtls = true,
+					    .mtls = MESH_MTLS_STRICT,
+					    .protocol = MESH_APP_HTTP1,
+					    .service = m->n_services ? &s->services[0] : NULL,
+					    .service_port = 80 };
 	for (size_t i = 0; i < m->n_workloads; i++) {
 		char text[64];
 
@@ -84,10 +97,15 @@ struct mesh_snapshot *fake_cut(struct fake_mesh *m)
 		snprintf(text, sizeof(text), "10.7.0.%zu:1", i + 1);
 		s->addresses[i] = addr_of(text);
 		s->addresses[i].port = 0;
-		s->workloads[i] = (struct mesh_workload){ .id = (uint32_t)i + 1, .namespace = "default", .name = s->names[i],
-							  .service_account = s->names[i], .spiffe_id = s->ids[i],
-							  .addresses = &s->addresses[i], .n_addresses = 1,
-							  .inbound = &s->inbound, .n_inbound = 1 };
+		s->workloads[i] = (struct mesh_workload){ .id = (uint32_t)i + 1,
+							  .namespace = "default",
+							  .name = s->names[i],
+							  .service_account = s->names[i],
+							  .spiffe_id = s->ids[i],
+							  .addresses = &s->addresses[i],
+							  .n_addresses = 1,
+							  .inbound = &s->inbound,
+							  .n_inbound = 1 };
 	}
 	return s;
 }
@@ -115,7 +133,8 @@ const struct mesh_settings *mesh_snapshot_settings(const struct mesh_snapshot *s
 	return &s->settings;
 }
 
-const struct mesh_service *mesh_snapshot_service_find(const struct mesh_snapshot *s, const char *namespace, const char *name)
+const struct mesh_service *mesh_snapshot_service_find(const struct mesh_snapshot *s, const char *namespace,
+						      const char *name)
 {
 	for (size_t i = 0; i < s->mesh.n_services; i++)
 		if (!s->mesh.services[i].gone && strcmp(s->services[i].name, name) == 0 &&
@@ -164,11 +183,14 @@ const struct mesh_endpoint *mesh_snapshot_endpoint_by_addr(const struct mesh_sna
 	return NULL;
 }
 
-bool mesh_snapshot_dns_find(const struct mesh_snapshot *s, const char *namespace, struct str name, struct mesh_dns_answer *ret)
+bool mesh_snapshot_dns_find(const struct mesh_snapshot *s, const char *namespace, struct str name,
+			    struct mesh_dns_answer *ret)
 {
 	for (size_t i = 0; i < s->mesh.n_services; i++)
-		if (!s->mesh.services[i].gone && (str_eq_c(name, s->services[i].name) || str_eq_c(name, s->services[i].hostname))) {
-			*ret = (struct mesh_dns_answer){ &s->services[i], s->services[i].hostname, &s->mesh.services[i].vip, 1 };
+		if (!s->mesh.services[i].gone &&
+		    (str_eq_c(name, s->services[i].name) || str_eq_c(name, s->services[i].hostname))) {
+			*ret = (struct mesh_dns_answer){ &s->services[i], s->services[i].hostname,
+							 &s->mesh.services[i].vip, 1 };
 			return true;
 		}
 	return false;

@@ -184,17 +184,18 @@ static void test_good(void **state)
 	snapshot_unref(snap);
 }
 
-#define SPOIL(name, field, value)                                                                                      \
-	static void spoil_##name(struct sample *s)                                                                     \
-	{                                                                                                              \
-		s->field = value;                                                                                    \
+#define SPOIL(name, field, value)                  \
+	static void spoil_##name(struct sample *s) \
+	{                                          \
+		s->field = value;                  \
 	}
 SPOIL(name_kind, r[DNS].name, TEXT("what/x"))
 SPOIL(name_empty, r[DNS].name, TEXT(""))
 SPOIL(name_space, r[DNS].name, TEXT("dns/a b"))
 SPOIL(kind_mixed, r[DNS].kind_case, TRAMMEL__V1__RESOURCE__KIND_DEST)
 SPOIL(kind_none, r[DNS].kind_case, TRAMMEL__V1__RESOURCE__KIND__NOT_SET)
-SPOIL(twice, r[DNS].name, s->r[DEST].name; s->r[DNS].kind_case = TRAMMEL__V1__RESOURCE__KIND_DEST; s->r[DNS].dest = &s->dest)
+SPOIL(twice, r[DNS].name, s->r[DEST].name; s->r[DNS].kind_case = TRAMMEL__V1__RESOURCE__KIND_DEST;
+      s->r[DNS].dest = &s->dest)
 SPOIL(self_missing, rp[SELF], s->rp[DNS]; s->m.n_resources = 5)
 SPOIL(self_name, self.name, TEXT(""))
 SPOIL(self_slash, self.namespace_, TEXT("a/b"))
@@ -242,26 +243,65 @@ SPOIL(removed_addr, removed[0], TEXT("addr/10.9.0.1:80"); s->m.removed = s->remo
 
 static void test_refused(void **state)
 {
-#define CASE(name, text) { #name, spoil_##name, text }
+#define CASE(name, text)                  \
+	{                                 \
+#name, spoil_##name, text \
+	}
 	static const struct {
 		const char *name;
 		void (*spoil)(struct sample *s);
 		const char *says;
 	} cases[] = {
-		CASE(name_kind, "what/x: "), CASE(name_empty, "(no name): "), CASE(name_space, "kind"), CASE(kind_mixed, "dns/x: "),
-		CASE(kind_none, "dns/x: "), CASE(twice, "twice"), CASE(self_missing, "self: "), CASE(self_name, "self: "),
-		CASE(self_slash, "self: "), CASE(self_domain, "domain"), CASE(self_id, "SPIFFE"), CASE(self_id_foreign, "SPIFFE"),
-		CASE(self_ip, "16 bytes"), CASE(self_mtls, "mTLS"), CASE(self_dns, "DNS"), CASE(self_bundle, "bundle"),
-		CASE(in_zero, "range"), CASE(in_large, "range"), CASE(in_order, "order"), CASE(in_mtls, "mTLS"),
-		CASE(in_protocol, "protocol"), CASE(in_service, "malformed"), CASE(svc_name, "svc/default/x: "),
-		CASE(svc_ns, "svc/default/x: "), CASE(svc_port_zero, "port"), CASE(svc_port_twice, "twice"),
-		CASE(svc_port_name, "malformed"), CASE(svc_protocol, "protocol"), CASE(eps_port_large, "eps/default/x: "),
-		CASE(eps_port_twice, "twice"), CASE(ep_port, "range"), CASE(ep_id_missing, "SPIFFE"), CASE(ep_id_bad, "SPIFFE"),
-		CASE(ep_workload, "malformed"), CASE(dest_name, "form"), CASE(dest_form, "form"), CASE(dest_form6, "form"),
-		CASE(dest_port_zero, "missing"), CASE(dest_port_unknown, "no such port"), CASE(dest_service_unknown, "not held"),
-		CASE(dest_service_none, "missing"), CASE(dest_kind, "kind"), CASE(dest_protocol, "protocol"),
-		CASE(dest_ep_none, "missing"), CASE(dest_ep_bad, "range"), CASE(dns_upper, "lower"), CASE(dns_dot, "dot"),
-		CASE(dns_empty, "empty"), CASE(dns_canonical, "canonical"), CASE(removed_addr, "removed"),
+		CASE(name_kind, "what/x: "),
+		CASE(name_empty, "(no name): "),
+		CASE(name_space, "kind"),
+		CASE(kind_mixed, "dns/x: "),
+		CASE(kind_none, "dns/x: "),
+		CASE(twice, "twice"),
+		CASE(self_missing, "self: "),
+		CASE(self_name, "self: "),
+		CASE(self_slash, "self: "),
+		CASE(self_domain, "domain"),
+		CASE(self_id, "SPIFFE"),
+		CASE(self_id_foreign, "SPIFFE"),
+		CASE(self_ip, "16 bytes"),
+		CASE(self_mtls, "mTLS"),
+		CASE(self_dns, "DNS"),
+		CASE(self_bundle, "bundle"),
+		CASE(in_zero, "range"),
+		CASE(in_large, "range"),
+		CASE(in_order, "order"),
+		CASE(in_mtls, "mTLS"),
+		CASE(in_protocol, "protocol"),
+		CASE(in_service, "malformed"),
+		CASE(svc_name, "svc/default/x: "),
+		CASE(svc_ns, "svc/default/x: "),
+		CASE(svc_port_zero, "port"),
+		CASE(svc_port_twice, "twice"),
+		CASE(svc_port_name, "malformed"),
+		CASE(svc_protocol, "protocol"),
+		CASE(eps_port_large, "eps/default/x: "),
+		CASE(eps_port_twice, "twice"),
+		CASE(ep_port, "range"),
+		CASE(ep_id_missing, "SPIFFE"),
+		CASE(ep_id_bad, "SPIFFE"),
+		CASE(ep_workload, "malformed"),
+		CASE(dest_name, "form"),
+		CASE(dest_form, "form"),
+		CASE(dest_form6, "form"),
+		CASE(dest_port_zero, "missing"),
+		CASE(dest_port_unknown, "no such port"),
+		CASE(dest_service_unknown, "not held"),
+		CASE(dest_service_none, "missing"),
+		CASE(dest_kind, "kind"),
+		CASE(dest_protocol, "protocol"),
+		CASE(dest_ep_none, "missing"),
+		CASE(dest_ep_bad, "range"),
+		CASE(dns_upper, "lower"),
+		CASE(dns_dot, "dot"),
+		CASE(dns_empty, "empty"),
+		CASE(dns_canonical, "canonical"),
+		CASE(removed_addr, "removed"),
 	};
 	struct sample good, s;
 	struct snapshot *old, *snap = NULL;
@@ -273,7 +313,8 @@ static void test_refused(void **state)
 
 		sample_init(&s);
 		cases[i].spoil(&s);
-		if (snapshot_apply(strcmp(cases[i].name, "self_missing") ? old : NULL, &s.m, NULL, NULL, &snap, &error) != -EINVAL)
+		if (snapshot_apply(strcmp(cases[i].name, "self_missing") ? old : NULL, &s.m, NULL, NULL, &snap,
+				   &error) != -EINVAL)
 			fail_msg("%s was taken", cases[i].name);
 		if (!strstr(error, cases[i].says) || !strstr(error, ": "))
 			fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].name, error, cases[i].says);
@@ -363,7 +404,7 @@ static void test_use(void **state)
 	assert_non_null(subscription_ensure(&t, STR("addr/10.9.0.1:80")));
 	assert_non_null(subscription_ensure(&t, STR("addr/10.0.0.0:8080")));
 	assert_null(subscriptions_idle(&t, NS_PER_S));
-	list_for_each_entry(sub, &t.by_use, link)
+	list_for_each_entry (sub, &t.by_use, link)
 		sub->used_ns -= 700 * NS_PER_S;
 	assert_int_equal(addr_parse(STR("10.0.0.0:8080"), &a), 0);
 	assert_true(snapshot_dest_find(snap, &a, &d));
@@ -374,7 +415,7 @@ static void test_use(void **state)
 	assert_string_equal(sub->name, "dns/x");
 	subscription_drop(&t, sub);
 	assert_null(subscriptions_idle(&t, 600 * NS_PER_S));
-	list_for_each_entry(sub, &t.by_use, link)
+	list_for_each_entry (sub, &t.by_use, link)
 		sub->used_ns -= 700 * NS_PER_S;
 	subscriptions_note_use(&t, snap); /* not looked up since the last time */
 	assert_non_null(subscriptions_idle(&t, 600 * NS_PER_S));
@@ -386,7 +427,7 @@ static void test_use(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good), cmocka_unit_test(test_refused), cmocka_unit_test(test_change),
+		cmocka_unit_test(test_good),       cmocka_unit_test(test_refused), cmocka_unit_test(test_change),
 		cmocka_unit_test(test_not_wanted), cmocka_unit_test(test_use),
 	};
 
