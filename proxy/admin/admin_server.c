@@ -6,15 +6,18 @@
 #include <sys/socket.h>
 #include "proxy/admin/client.h"
 
-#define CLIENTS_MAX 64
-#define CLIENT_MS   10000
+#define CLIENT_MS	10000
+#define ACCEPT_PAUSE_MS 100
+
+/* Of each listener, so that who may only ask for /metrics cannot keep the operator or the kubelet out; 64 together. */
+static const unsigned int clients_max[CLIENT_KINDS] = { [CLIENT_ADMIN] = 16, [CLIENT_READY] = 24, [CLIENT_METRICS] = 24 };
 
 static void client_free(struct admin_client *c)
 {
 	loop_io_remove(&c->io);
 	loop_timer_cancel(&c->timer);
 	list_remove(&c->link);
-	c->server->n_clients--;
+	c->server->n_clients[c->kind]--;
 	fd_close(c->fd);
 	buf_done(&c->in);
 	buf_done(&c->out);
@@ -89,14 +92,38 @@ static void on_client_ready(struct loop_io *io, uint32_t revents)
 		client_free(c);
 }
 
+static void listeners_set_events(struct admin_server *s, uint32_t events)
+{
+	for (int i = 0; i < CLIENT_KINDS; i++)
+		if (s->io[i].loop)
+			loop_io_set_events(&s->io[i], events);
+}
+
+static void on_accept_again(struct loop_timer *timer)
+{
+	listeners_set_events(container_of(timer, struct admin_server, accept_timer), EPOLLIN);
+}
+
+/* No descriptor or memory for a client that waits: without a pause the loop would turn on it for nothing. */
+static void accept_failed(struct admin_server *s, int err)
+{
+	if (err != EMFILE && err != ENFILE && err != ENOMEM && err != ENOBUFS)
+		return;
+	observe_count(s->observe, TRM_REASON_FD_LIMIT);
+	listeners_set_events(s, 0);
+	loop_timer_set(s->loop, &s->accept_timer, ACCEPT_PAUSE_MS, on_accept_again);
+}
+
 static void client_accept(struct admin_server *s, enum client_kind kind)
 {
 	int fd = accept4(s->io[kind].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct admin_client *c;
 
-	if (fd < 0)
+	if (fd < 0) {
+		accept_failed(s, errno);
 		return;
-	c = s->n_clients < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	}
+	c = s->n_clients[kind] < clients_max[kind] ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		fd_close(fd);
 		observe_count(s->observe, TRM_REASON_CONN_LIMIT);
@@ -108,7 +135,7 @@ static void client_accept(struct admin_server *s, enum client_kind kind)
 	buf_init(&c->in, CLIENT_IN_BYTES);
 	buf_init(&c->out, CLIENT_OUT_BYTES);
 	list_push_back(&s->clients, &c->link);
-	s->n_clients++;
+	s->n_clients[kind]++;
 	if (loop_io_add(s->loop, &c->io, fd, EPOLLIN, on_client_ready) < 0) {
 		client_free(c);
 		return;
@@ -164,6 +191,7 @@ struct admin_server *admin_server_free(struct admin_server *s)
 		client_free(c);
 	for (int i = 0; i < CLIENT_KINDS; i++)
 		loop_io_remove(&s->io[i]);
+	loop_timer_cancel(&s->accept_timer);
 	free(s);
 	return NULL;
 }

@@ -3,7 +3,7 @@
  * What people and probes ask of the proxy
  *
  * Three listeners, all in the main worker's loop: the admin socket (unix, JSON lines: include/trammel/admin.h), /ready on 15021 and /metrics
- * on 15090 (both read-only HTTP/1.1). At most 64 clients together, 10 s each. The room knows how to answer; what is true is asked of the
+ * on 15090 (both read-only HTTP/1.1). At most 64 clients (16, 24, 24), 10 s each. The room knows how to answer; what is true is asked of the
  * proxy through struct admin_ops.
  */
 #ifndef TRAMMEL_PROXY_ADMIN_SERVER_H

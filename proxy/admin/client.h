@@ -24,7 +24,8 @@ struct admin_server {
 	struct observe *observe;
 	struct loop_io io[CLIENT_KINDS];
 	struct list clients;
-	unsigned int n_clients;
+	unsigned int n_clients[CLIENT_KINDS];
+	struct loop_timer accept_timer; /* runs while accepting is put off */
 };
 
 struct admin_client {

@@ -49,7 +49,9 @@ static int metrics_answer(struct admin_client *c, const struct http_head *req)
 		return response_put(c, req, 404, "text/plain", STR("here are /metrics and /stats/prometheus\n"));
 	buf_init(&body, CLIENT_OUT_BYTES - 4096);
 	r = observe_metrics_format(c->server->observe, &body);
-	if (r == 0)
+	if (r == -ENOBUFS)
+		r = response_put(c, req, 500, "text/plain", STR("more than 16 MiB of metrics\n"));
+	else if (r == 0)
 		r = response_put(c, req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&body));
 	buf_done(&body);
 	return r;
@@ -64,9 +66,9 @@ static struct str path_without_query(struct str path)
 
 static int request_answer(struct admin_client *c, struct http_head *req)
 {
-	c->keep = req->keep_alive;
+	c->keep = req->keep_alive && req->version == HTTP_1_1;
 	req->path = path_without_query(req->path);
-	if (req->body != HTTP_BODY_NONE && req->body_bytes != 0) { /* a body nobody reads: say no and close */
+	if (req->body == HTTP_BODY_CHUNKED || (req->body == HTTP_BODY_LENGTH && req->body_bytes)) { /* a body nobody reads: say no and close */
 		c->keep = false;
 		return response_put(c, req, 413, "text/plain", STR("no body is taken here\n"));
 	}

@@ -24,7 +24,7 @@ void admin_conn_json(struct json_writer *w, const struct conn *c, uint64_t now_n
 	json_u64(w, "bytes_in", c->bytes_in);
 	json_u64(w, "bytes_out", c->bytes_out);
 	json_u64(w, "requests", c->requests);
-	json_f64(w, "age_s", (double)(now_ns - c->opened_ns) / 1e9);
+	json_f64(w, "age_s", now_ns > c->opened_ns ? (double)(now_ns - c->opened_ns) / 1e9 : 0);
 	json_close_object(w);
 }
 
