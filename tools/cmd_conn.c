@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trammel conn: live connections of every proxy, and what was refused lately by proxies and kernel */
 #include <stdio.h>
+#include <string.h>
 #include "tools/admin_client.h"
 #include "tools/command.h"
 #include "tools/table.h"
+#include "tools/workload_name.h"
 
 static const struct column columns[] = {
 	{ "WORKLOAD", "workload", COLUMN_TEXT }, { "DIRECTION", "direction", COLUMN_TEXT }, { "STATE", "state", COLUMN_TEXT },
@@ -54,22 +56,50 @@ static void proxy_rows_add(const struct invocation *inv, const json_t *workload,
 	json_decref(answer);
 }
 
+/* @only without a name: everything is. */
+static bool is_asked_for(const struct workload_name *only, const char *namespace, const char *name)
+{
+	return !only->name[0] || (namespace && name && strcmp(only->namespace, namespace) == 0 && strcmp(only->name, name) == 0);
+}
+
+static void kernel_rows_add(json_t *refusals, json_t *kernel, const struct workload_name *only)
+{
+	json_t *rows = json_object_get(kernel, "refused"), *asked = json_array(), *row;
+	char label[160];
+	size_t i;
+
+	snprintf(label, sizeof(label), "%s/%s", only->namespace, only->name);
+	json_array_foreach(rows, i, row) {
+		const char *workload = json_string_value(json_object_get(row, "workload"));
+
+		if (!only->name[0] || (workload && strcmp(workload, label) == 0))
+			json_array_append(asked, row);
+	}
+	json_object_set_new(kernel, "refused", asked);
+	rows_add(refusals, kernel, "refused", NULL, "kernel");
+}
+
 static int conn_list(struct invocation *inv)
 {
 	json_t *list = NULL, *kernel = NULL, *all, *workload;
+	struct workload_name only = { 0 };
 	struct fault fault = { 0 };
 	size_t i;
 
-	if (inv->n_args)
-		return command_misuse(inv, "list takes no argument");
+	if (inv->n_args > 1)
+		return command_misuse(inv, "list takes at most one workload");
+	if (inv->n_args && !workload_name_parse(inv->args[0], &only))
+		return command_misuse(inv, "%s is no workload name: NAMESPACE/NAME, lower-case letters, digits and '-'", inv->args[0]);
 	if (agent_ask("workload.list", &list, &fault) < 0 || agent_ask("conn.refused", &kernel, &fault) < 0) {
 		json_decref(list);
 		return command_refuse(inv, &fault);
 	}
 	all = json_pack("{s:[],s:[]}", "conns", "refused");
 	json_array_foreach(json_object_get(list, "workloads"), i, workload)
-		proxy_rows_add(inv, workload, json_object_get(all, "conns"), json_object_get(all, "refused"));
-	rows_add(json_object_get(all, "refused"), kernel, "refused", NULL, "kernel");
+		if (is_asked_for(&only, json_string_value(json_object_get(workload, "namespace")),
+				 json_string_value(json_object_get(workload, "name"))))
+			proxy_rows_add(inv, workload, json_object_get(all, "conns"), json_object_get(all, "refused"));
+	kernel_rows_add(json_object_get(all, "refused"), kernel, &only);
 	json_decref(list);
 	json_decref(kernel);
 	if (inv->json)
@@ -84,7 +114,7 @@ static int conn_list(struct invocation *inv)
 }
 
 static const struct verb verbs[] = {
-	{ "list", conn_list, "", "live connections: what was dialled, proven peer, TLS, bytes, age; and recent refusals with reasons", NULL },
+	{ "list", conn_list, "[NAMESPACE/NAME]", "live connections: what was dialled, proven peer, TLS, bytes, age; and recent refusals with reasons", NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
