@@ -48,7 +48,7 @@ struct load {
 
 	int epoll_fd, timer_fd;
 	struct conn conns[CONNS_MAX];
-	unsigned int free_list[CONNS_MAX], n_free;
+	unsigned int free_ring[CONNS_MAX], free_head, n_free; /* longest free first: every connection stays warm */
 	uint64_t started_ns, counted_from_ns, sent, done, errors, due_index, warm_left, backlog_max;
 	uint32_t *samples_us10; /* tenths of a microsecond */
 	uint64_t n_samples;
@@ -116,7 +116,7 @@ static bool more_to_send(const struct load *l)
 static void conn_next(struct load *l, struct conn *c)
 {
 	if (l->rate_per_s) {
-		l->free_list[l->n_free++] = (unsigned int)(c - l->conns);
+		l->free_ring[(l->free_head + l->n_free++) % CONNS_MAX] = (unsigned int)(c - l->conns);
 		return;
 	}
 	if (!more_to_send(l) || (l->idle && l->sent >= l->n_conns))
@@ -133,8 +133,10 @@ static void due_send(struct load *l)
 	if (due - l->due_index > l->backlog_max)
 		l->backlog_max = due - l->due_index;
 	while (l->due_index < due && l->n_free && more_to_send(l)) {
-		struct conn *c = &l->conns[l->free_list[--l->n_free]];
+		struct conn *c = &l->conns[l->free_ring[l->free_head]];
 
+		l->free_head = (l->free_head + 1) % CONNS_MAX;
+		l->n_free--;
 		c->due_ns = l->started_ns + (uint64_t)((double)l->due_index * 1e9 / l->rate_per_s);
 		l->due_index++;
 		l->sent++;
