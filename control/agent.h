@@ -37,7 +37,7 @@ struct agent_workload {
 	struct enrolled *enrolled;
 	struct proxy_process *process;
 	struct loop_io owner_io; /* pidfd of `trammel run` */
-	struct loop_io empty_io; /* inotify of the app cgroup's events */
+	struct loop_io empty_io; /* cgroup.events of the app cgroup */
 	enum stop_phase phase;
 	struct loop_timer stop_timer;
 	struct loop_task stop_task;   /* something that an end waits for has happened */

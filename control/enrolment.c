@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Workloads of this agent: added, watched, removed. Their end is in stop.c, their take-over in take_over.c. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "base/spawn.h"
@@ -173,10 +173,10 @@ static void empty_check(struct agent_workload *w)
 static void on_cgroup_event(struct loop_io *io, uint32_t revents)
 {
 	struct agent_workload *w = container_of(io, struct agent_workload, empty_io);
-	char drop[4096];
+	char drop[512];
 
-	while (read(io->fd, drop, sizeof(drop)) > 0)
-		;
+	if (pread(io->fd, drop, sizeof(drop), 0) < 0) /* reading is what makes the next change an event again */
+		log_limited(LOG_WARN, "cgroup events unreadable", "workload=%s", w->enrolled->key);
 	empty_check(w);
 }
 
@@ -197,10 +197,10 @@ static int empty_watch(struct agent_workload *w)
 {
 	_cleanup_(freep) char *events = str_printf("%s/cgroup.events", w->enrolled->app_cgroup);
 
-	w->empty_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (!events || w->empty_fd < 0 || inotify_add_watch(w->empty_fd, events, IN_MODIFY) < 0)
+	w->empty_fd = events ? open(events, O_RDONLY | O_CLOEXEC) : -1;
+	if (w->empty_fd < 0)
 		return events ? -errno : -ENOMEM;
-	return loop_io_add(w->agent->loop, &w->empty_io, w->empty_fd, EPOLLIN, on_cgroup_event);
+	return loop_io_add(w->agent->loop, &w->empty_io, w->empty_fd, EPOLLPRI, on_cgroup_event);
 }
 
 int enrolment_attach(struct agent *a, struct enrolled *e, struct agent_workload **ret, struct fault *fault)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "base/str.h"
@@ -88,6 +89,18 @@ static int clean(bool json)
 	return r < 0;
 }
 
+/* Some twenty descriptors for each workload. */
+static void files_allow(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("limit of open files stays low", "err=%s", strerror(errno));
+}
+
 static void on_term(int signo, void *user)
 {
 	loop_stop(((struct agent *)user)->loop);
@@ -100,6 +113,7 @@ static int serve(const char *policy_dir, int ready_fd)
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
+	files_allow();
 	r = agent_start(&agent, policy_dir, &fault);
 	r = r ? r : loop_signal_add(agent.loop, SIGTERM, on_term, &agent);
 	r = r ? r : loop_signal_add(agent.loop, SIGINT, on_term, &agent);
