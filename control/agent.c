@@ -176,10 +176,18 @@ static int proxy_find(struct agent *a, struct fault *fault)
 static int datapath_start(struct agent *a, struct fault *fault)
 {
 	const struct datapath_config config = { .bpffs_root = a->paths.bpffs, .loop = a->loop, .on_event = on_event, .user = a };
+	_cleanup_(freep) char *recorded = paths_bpffs_recorded(&a->paths);
 	char *error = NULL;
 	bool mounted;
-	int r = datapath_bpffs_ensure(a->paths.bpffs, &mounted, &error);
+	int r;
 
+	if (recorded && strcmp(recorded, a->paths.bpffs) != 0) {
+		fault_set(fault, a->paths.bpffs, "set TRAMMEL_BPFFS as it was, or `trammel down` first", "this instance has its programs in %s", recorded);
+		return -EBUSY;
+	}
+	r = datapath_bpffs_ensure(a->paths.bpffs, &mounted, &error);
+	if (r == 0)
+		r = file_write(a->paths.bpffs_file, 0644, str_from(a->paths.bpffs));
 	if (r == 0 && mounted)
 		r = file_write(a->paths.mounted_file, 0644, STR("1\n"));
 	if (r == 0)
@@ -218,7 +226,8 @@ static int sockets_start(struct agent *a, struct fault *fault)
 	snprintf(short_path, sizeof(short_path), "/proc/self/fd/%d/publish.sock", a->run_dir_fd);
 	r = publish_new(a->loop, strlen(a->paths.publish_socket) < 108 ? a->paths.publish_socket : short_path, a->ca, &publish_ops, a, &a->publish);
 	if (r < 0) {
-		fault_set(fault, a->paths.publish_socket, NULL, "%s", strerror(-r));
+		fault_set(fault, a->paths.publish_socket, r == -EINVAL ? "set TRAMMEL_LEAF_TTL_S to 1 to 86400 seconds, or not at all" : NULL, "%s",
+			  strerror(-r));
 		return r;
 	}
 	take_over_all(a);
@@ -240,11 +249,25 @@ int agent_start(struct agent *a, const char *policy_dir, struct fault *fault)
 		return -EPERM;
 	}
 	r = paths_init(&a->paths);
+	if (r == -EINVAL) {
+		fault_set(fault, "TRAMMEL_RUN_DIR, TRAMMEL_STATE_DIR, TRAMMEL_BPFFS", "give absolute paths", "one of them is relative");
+		return r;
+	}
 	if (r < 0) {
 		fault_set(fault, "cgroup2", "mount one: mount -t cgroup2 none /sys/fs/cgroup/unified", "is not mounted: %s", strerror(-r));
 		return r;
 	}
-	r = paths_make(&a->paths);
+	r = paths_claim(&a->paths);
+	if (r == -ENOTEMPTY) {
+		fault_set(fault, a->paths.run_dir, "name an empty or a new folder with TRAMMEL_RUN_DIR", "holds other things than an instance's");
+		return r;
+	}
+	if (r == 0) {
+		r = lock_take(a, fault);
+		if (r == -EBUSY)
+			return r;
+	}
+	r = r ? r : paths_make(&a->paths);
 	if (r == 0) {
 		a->run_dir_fd = open(a->paths.run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		r = a->run_dir_fd < 0 ? -errno : 0;
@@ -253,9 +276,6 @@ int agent_start(struct agent *a, const char *policy_dir, struct fault *fault)
 		fault_set(fault, a->paths.run_dir, NULL, "folders cannot be made: %s", strerror(-r));
 		return r;
 	}
-	r = lock_take(a, fault);
-	if (r < 0)
-		return r;
 	a->is_first = access(a->paths.mesh_netns, F_OK) < 0;
 	r = loop_new(&a->loop);
 	r = r ? r : proxy_find(a, fault);

@@ -50,9 +50,9 @@ static bool bpffs_is_unused(const char *path)
 }
 
 /* The bpffs that we mounted goes when nobody else keeps anything in it. */
-static void bpffs_unmount(const struct paths *p)
+static void bpffs_unmount(const struct paths *p, const char *bpffs)
 {
-	char *copy = access(p->mounted_file, F_OK) == 0 ? str_dup(str_from(p->bpffs)) : NULL;
+	char *copy = access(p->mounted_file, F_OK) == 0 ? str_dup(str_from(bpffs)) : NULL;
 	char *parent = copy ? dirname(copy) : NULL;
 
 	if (parent && bpffs_is_unused(parent))
@@ -62,25 +62,28 @@ static void bpffs_unmount(const struct paths *p)
 
 int clean_all(const struct paths *p, struct fault *fault)
 {
+	_cleanup_(freep) char *recorded = paths_bpffs_recorded(p);
+	const char *bpffs = recorded ? recorded : p->bpffs;
 	char *error = NULL;
 	int r = lock_wait(p, fault);
 
 	if (r < 0)
 		return r;
 	cgroup_kill(p->cgroup_root);
-	r = datapath_destroy_path(p->bpffs, &error);
+	r = datapath_destroy_path(bpffs, &error);
 	if (r < 0) {
-		fault_take(fault, p->bpffs, "remove it by hand, then `trammel down` again", error ? error : str_printf("%s", strerror(-r)));
+		fault_take(fault, bpffs, "remove it by hand, then `trammel down` again", error ? error : str_printf("%s", strerror(-r)));
 		return r;
 	}
-	bpffs_unmount(p);
+	bpffs_unmount(p, bpffs);
 	r = cgroup_remove(p->cgroup_root, CGROUP_WAIT_MS);
 	if (r < 0) {
 		fault_set(fault, p->cgroup_root, "see which processes are in its cgroup.procs", "stays: %s", strerror(-r));
 		return r;
 	}
-	netns_dir_release(p->netns_dir);
-	r = dir_remove(p->run_dir);
+	if (paths_are_ours(p))
+		netns_dir_release(p->netns_dir);
+	r = paths_remove(p);
 	if (r < 0)
 		fault_set(fault, p->run_dir, NULL, "stays: %s", strerror(-r));
 	return r;

@@ -39,8 +39,9 @@ static void agent_exec_detached(char *const argv[], int ready_fd)
 	dup2(fd, STDIN_FILENO);
 	dup2(fd, STDOUT_FILENO);
 	fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND, 0640) : -1;
-	if (fd >= 0)
-		dup2(fd, STDERR_FILENO);
+	if (fd < 0)
+		fd = open("/dev/null", O_RDWR); /* why there is no log is among what the agent tells */
+	dup2(fd, STDERR_FILENO);
 	fcntl(ready_fd, F_SETFD, 0);
 	execv(argv[0], argv);
 	_exit(127);

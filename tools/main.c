@@ -2,7 +2,9 @@
 /* The operator's command line: finds the command or the noun and its verb, parses options by their tables, prints help. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <jansson.h>
 #include "base/log.h"
 #include "base/str.h"
@@ -175,11 +177,27 @@ static int noun_run(struct invocation *inv, const struct noun *n, char **argv, i
 	return command_misuse(inv, "%s has no verb %s", n->name, argv[0]);
 }
 
+/* Relative to where we were called; the agent, which we start, works from "/". */
+static void settings_make_absolute(void)
+{
+	static const char *const settings[] = { "TRAMMEL_RUN_DIR", "TRAMMEL_STATE_DIR", "TRAMMEL_BPFFS" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const char *value = getenv(settings[i]);
+		_cleanup_(freep) char *cwd = value && *value && *value != '/' ? getcwd(NULL, 0) : NULL;
+		_cleanup_(freep) char *path = cwd ? str_printf("%s/%s", cwd, value) : NULL;
+
+		if (path)
+			(void)setenv(settings[i], path, 1); /* no memory: the agent refuses the relative path */
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct invocation inv = { 0 };
 
 	log_init("trammel", LOG_WARN);
+	settings_make_absolute();
 	argv++, argc--;
 	while (argc && strcmp(argv[0], "--json") == 0)
 		inv.json = true, argv++, argc--;

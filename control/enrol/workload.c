@@ -57,7 +57,8 @@ int mesh_network_make(const struct paths *p, struct fault *fault)
 	if (r == 0)
 		r = netns_enter(fd, &back);
 	if (r < 0) {
-		fault_set(fault, p->mesh_netns, NULL, "cannot make the mesh's network namespace: %s", strerror(-r));
+		fault_set(fault, p->mesh_netns, r == -EPERM ? "run `trammel up` as root with all capabilities" : NULL,
+			  "cannot make the mesh's network namespace: %s", strerror(-r));
 		return r;
 	}
 	r = netlink_open(&n);

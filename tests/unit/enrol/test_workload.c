@@ -261,6 +261,53 @@ static void instances_have_cgroups_of_their_own(void **state)
 		free(roots[i]);
 }
 
+static void touch(const char *dir, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	assert_int_equal(file_write(path, 0600, STR("x")), 0);
+}
+
+/* Whatever stands in TRAMMEL_RUN_DIR that no agent put there is neither used nor removed. */
+static void a_foreign_folder_is_left_alone(void **state)
+{
+	char dir[] = "/tmp/trammel-run-XXXXXX", etc[64];
+	struct paths p;
+
+	assert_non_null(mkdtemp(dir));
+	setenv("TRAMMEL_RUN_DIR", dir, 1);
+	if (paths_init(&p) < 0)
+		skip(); /* no cgroup2 here */
+	assert_int_equal(paths_claim(&p), 0); /* empty */
+	touch(dir, "agent.log");
+	assert_int_equal(paths_claim(&p), 0); /* opened by `trammel up` before the agent runs */
+	snprintf(etc, sizeof(etc), "%s/etc", dir);
+	assert_int_equal(dir_make(etc, 0755), 0);
+	touch(etc, "passwd");
+	assert_int_equal(paths_claim(&p), -ENOTEMPTY);
+	assert_int_equal(paths_remove(&p), 0);
+	assert_false(dir_is_empty(etc));
+	touch(dir, "agent.lock"); /* now it is an instance's */
+	touch(dir, "notes.txt");
+	assert_int_equal(paths_claim(&p), 0);
+	assert_int_equal(paths_remove(&p), 0);
+	assert_int_equal(access(etc, F_OK), -1);
+	assert_false(dir_is_empty(dir)); /* the notes stay */
+	paths_done(&p);
+	assert_int_equal(dir_remove(dir), 0);
+	assert_int_equal(access(dir, F_OK), -1);
+}
+
+static void relative_paths_are_refused(void **state)
+{
+	struct paths p;
+
+	setenv("TRAMMEL_RUN_DIR", "run", 1);
+	assert_int_equal(paths_init(&p), -EINVAL);
+	setenv("TRAMMEL_RUN_DIR", "/run/trammel", 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +320,8 @@ int main(void)
 		cmocka_unit_test(state_that_is_nonsense_is_refused),
 		cmocka_unit_test(cgroup_mount_is_found_by_type),
 		cmocka_unit_test(instances_have_cgroups_of_their_own),
+		cmocka_unit_test(a_foreign_folder_is_left_alone),
+		cmocka_unit_test(relative_paths_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, paths_setup, paths_teardown);
