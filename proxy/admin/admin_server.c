@@ -6,11 +6,11 @@
 #include <sys/socket.h>
 #include "proxy/admin/client.h"
 
-#define CLIENT_MS	10000
+#define CLIENT_MS       10000
 #define ACCEPT_PAUSE_MS 100
 
 /* Of each listener, so that who may only ask for /metrics cannot keep the operator or the kubelet out; 64 together. */
-static const unsigned int clients_max[CLIENT_KINDS] = { [CLIENT_ADMIN] = 16, [CLIENT_READY] = 24, [CLIENT_METRICS] = 24 };
+static const unsigned int clients_max[CLIENT_KINDS] = {[CLIENT_ADMIN] = 16, [CLIENT_READY] = 24, [CLIENT_METRICS] = 24};
 
 static void client_free(struct admin_client *c)
 {
@@ -158,17 +158,18 @@ static void on_metrics_ready(struct loop_io *io, uint32_t revents)
 	client_accept(container_of(io, struct admin_server, io[CLIENT_METRICS]), CLIENT_METRICS);
 }
 
-int admin_server_new(struct loop *loop, int admin_fd, int ready_fd, int metrics_fd, const struct admin_ops *ops, void *user,
-		     struct observe *observe, struct admin_server **ret)
+int admin_server_new(struct loop *loop, int admin_fd, int ready_fd, int metrics_fd, const struct admin_ops *ops,
+		     void *user, struct observe *observe, struct admin_server **ret)
 {
-	static void (*const on_ready[CLIENT_KINDS])(struct loop_io *, uint32_t) = { on_admin_ready, on_ready_ready, on_metrics_ready };
-	const int fds[CLIENT_KINDS] = { admin_fd, ready_fd, metrics_fd };
+	static void (*const on_ready[CLIENT_KINDS])(struct loop_io *, uint32_t) = {on_admin_ready, on_ready_ready,
+										   on_metrics_ready};
+	const int fds[CLIENT_KINDS] = {admin_fd, ready_fd, metrics_fd};
 	struct admin_server *s = calloc(1, sizeof(*s));
 	int r = 0;
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct admin_server){ .loop = loop, .ops = ops, .user = user, .observe = observe };
+	*s = (struct admin_server){.loop = loop, .ops = ops, .user = user, .observe = observe};
 	list_init(&s->clients);
 	for (int i = 0; i < CLIENT_KINDS && r == 0; i++)
 		if (fds[i] >= 0)
@@ -187,7 +188,7 @@ struct admin_server *admin_server_free(struct admin_server *s)
 
 	if (!s)
 		return NULL;
-	list_for_each_entry_safe(c, next, &s->clients, link)
+	list_for_each_entry_safe (c, next, &s->clients, link)
 		client_free(c);
 	for (int i = 0; i < CLIENT_KINDS; i++)
 		loop_io_remove(&s->io[i]);

@@ -2,9 +2,9 @@
 /*
  * What people and probes ask of the proxy
  *
- * Three listeners, all in the main worker's loop: the admin socket (unix, JSON lines: include/trammel/admin.h), /ready on 15021 and /metrics
- * on 15090 (both read-only HTTP/1.1). At most 64 clients (16, 24, 24), 10 s each. The room knows how to answer; what is true is asked of the
- * proxy through struct admin_ops.
+ * Three listeners, all in the main worker's loop: the admin socket (unix, JSON lines: include/trammel/admin.h), /ready
+ * on 15021 and /metrics on 15090 (both read-only HTTP/1.1). At most 64 clients (16, 24, 24), 10 s each. The room knows
+ * how to answer; what is true is asked of the proxy through struct admin_ops.
  */
 #ifndef TRAMMEL_PROXY_ADMIN_SERVER_H
 #define TRAMMEL_PROXY_ADMIN_SERVER_H
@@ -30,8 +30,9 @@ struct admin_ops {
 };
 
 /** admin_server_new() - listening fds are borrowed, -1 = none; @ops borrowed for its life */
-MUST_CHECK int admin_server_new(struct loop *loop, int admin_fd, int ready_fd, int metrics_fd, const struct admin_ops *ops, void *user,
-				struct observe *observe, struct admin_server **ret);
+MUST_CHECK int admin_server_new(struct loop *loop, int admin_fd, int ready_fd, int metrics_fd,
+				const struct admin_ops *ops, void *user, struct observe *observe,
+				struct admin_server **ret);
 struct admin_server *admin_server_free(struct admin_server *s);
 DEFINE_CLEANUP(struct admin_server, admin_server_free)
 

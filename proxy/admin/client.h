@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One client of the admin socket, /ready or /metrics: bytes in until a request is whole, bytes out, end. Private to the room. */
+/* One client of the admin socket, /ready or /metrics: bytes in until a request is whole, bytes out, end. Private to the
+ * room. */
 #ifndef TRAMMEL_PROXY_ADMIN_CLIENT_H
 #define TRAMMEL_PROXY_ADMIN_CLIENT_H
 
@@ -7,7 +8,7 @@
 #include "base/list.h"
 #include "proxy/admin/admin_server.h"
 
-#define CLIENT_IN_BYTES	 16384
+#define CLIENT_IN_BYTES  16384
 #define CLIENT_OUT_BYTES (16 * 1024 * 1024)
 
 enum client_kind {

@@ -7,10 +7,13 @@
 
 #define POOL_BYTES 32768
 
-static int response_put(struct admin_client *c, const struct http_head *req, uint16_t status, const char *type, struct str body)
+static int response_put(struct admin_client *c, const struct http_head *req, uint16_t status, const char *type,
+			struct str body)
 {
-	int r = buf_printf(&c->out, "HTTP/1.1 %u %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\ncache-control: no-store\r\n%s\r\n", status,
-			   h1_status_phrase(status), type, body.n, c->keep ? "" : "connection: close\r\n");
+	int r = buf_printf(
+		&c->out,
+		"HTTP/1.1 %u %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\ncache-control: no-store\r\n%s\r\n",
+		status, h1_status_phrase(status), type, body.n, c->keep ? "" : "connection: close\r\n");
 
 	return r || req->is_head ? r : buf_append_str(&c->out, body);
 }
@@ -61,14 +64,15 @@ static struct str path_without_query(struct str path)
 {
 	ptrdiff_t at = str_find_char(path, '?');
 
-	return at < 0 ? path : (struct str){ path.p, (size_t)at };
+	return at < 0 ? path : (struct str){path.p, (size_t)at};
 }
 
 static int request_answer(struct admin_client *c, struct http_head *req)
 {
 	c->keep = req->keep_alive && req->version == HTTP_1_1;
 	req->path = path_without_query(req->path);
-	if (req->body == HTTP_BODY_CHUNKED || (req->body == HTTP_BODY_LENGTH && req->body_bytes)) { /* a body nobody reads: say no and close */
+	if (req->body == HTTP_BODY_CHUNKED ||
+	    (req->body == HTTP_BODY_LENGTH && req->body_bytes)) { /* a body nobody reads: say no and close */
 		c->keep = false;
 		return response_put(c, req, 413, "text/plain", STR("no body is taken here\n"));
 	}
@@ -82,7 +86,7 @@ static int request_answer(struct admin_client *c, struct http_head *req)
 int admin_http_answer(struct admin_client *c)
 {
 	struct http_field fields[H1_FIELDS_CAP];
-	struct http_head head = { .fields = fields, .cap_fields = H1_FIELDS_CAP };
+	struct http_head head = {.fields = fields, .cap_fields = H1_FIELDS_CAP};
 	struct h1_reject reject;
 	struct h1_parser parser;
 	struct pool pool;
@@ -98,7 +102,8 @@ int admin_http_answer(struct admin_client *c)
 	if (r == H1_E_MORE) {
 		r = CLIENT_E_MORE;
 	} else if (r == H1_E_REJECT) {
-		const struct h1_local_reply reply = { .status = reject.status, .reason = reject.reason, .close = true, .version = HTTP_1_1 };
+		const struct h1_local_reply reply = {
+			.status = reject.status, .reason = reject.reason, .close = true, .version = HTTP_1_1};
 
 		c->keep = false;
 		buf_consume(&c->in, c->in.len);

@@ -56,7 +56,8 @@ static int op_put(struct admin_client *c, struct json_writer *w, const char *op)
 {
 	struct admin_server *s = c->server;
 
-	if (strcmp(op, "status") && strcmp(op, "conn.list") && strcmp(op, "cert.show") && strcmp(op, "stats") && strcmp(op, "drain"))
+	if (strcmp(op, "status") && strcmp(op, "conn.list") && strcmp(op, "cert.show") && strcmp(op, "stats") &&
+	    strcmp(op, "drain"))
 		return error_put(w, op, "is no op of a proxy", "see include/trammel/admin.h");
 	json_bool(w, "ok", true);
 	if (strcmp(op, "status") == 0) {
@@ -90,7 +91,8 @@ int admin_json_answer(struct admin_client *c)
 	op = json_string_value(json_object_get(request, "op"));
 	json_writer_init(&w, &c->out);
 	json_open_object(&w, NULL);
-	r = op ? op_put(c, &w, op) : error_put(&w, "request", "is not a JSON object with \"op\"", "see include/trammel/admin.h");
+	r = op ? op_put(c, &w, op)
+	       : error_put(&w, "request", "is not a JSON object with \"op\"", "see include/trammel/admin.h");
 	json_close_object(&w);
 	json_decref(request);
 	buf_consume(&c->in, (size_t)(newline + 1 - buf_head(&c->in)));

@@ -43,7 +43,8 @@ static void on_server_late(struct loop_timer *timer)
 /* The answer belongs to us: give it the asker's id back. */
 static bool reply_take(struct dns_pending *p, uint8_t *message, size_t n)
 {
-	if (n < DNS_HEADER || (message[0] << 8 | message[1]) != p->up_id || !dns_reply_matches(message, n, p->bytes, &p->query))
+	if (n < DNS_HEADER || (message[0] << 8 | message[1]) != p->up_id ||
+	    !dns_reply_matches(message, n, p->bytes, &p->query))
 		return false;
 	message[0] = (uint8_t)(p->query.id >> 8);
 	message[1] = (uint8_t)p->query.id;
@@ -66,7 +67,7 @@ static void on_udp_reply(struct dns_pending *p)
 
 static bool tcp_send(struct dns_pending *p)
 {
-	uint8_t framed[DNS_QUERY_BYTES + 2] = { (uint8_t)(p->n_bytes >> 8), (uint8_t)p->n_bytes };
+	uint8_t framed[DNS_QUERY_BYTES + 2] = {(uint8_t)(p->n_bytes >> 8), (uint8_t)p->n_bytes};
 
 	memcpy(framed + 2, p->bytes, p->n_bytes);
 	framed[2] = (uint8_t)(p->up_id >> 8);
@@ -89,7 +90,8 @@ static void on_tcp_reply(struct dns_pending *p)
 	}
 	if (!p->up_reply)
 		p->up_reply = malloc(REPLY_BYTES);
-	k = p->up_reply ? recv(p->up_fd, p->up_reply + p->up_reply_bytes, REPLY_BYTES - p->up_reply_bytes, MSG_DONTWAIT) : 0;
+	k = p->up_reply ? recv(p->up_fd, p->up_reply + p->up_reply_bytes, REPLY_BYTES - p->up_reply_bytes, MSG_DONTWAIT)
+			: 0;
 	if (k < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (k <= 0) {

@@ -5,11 +5,11 @@
 #include <string.h>
 #include "base/str.h"
 
-#define FLAG_QR	     0x8000
-#define FLAG_AA	     0x0400
-#define FLAG_TC	     0x0200
-#define FLAG_RD	     0x0100
-#define FLAG_RA	     0x0080
+#define FLAG_QR      0x8000
+#define FLAG_AA      0x0400
+#define FLAG_TC      0x0200
+#define FLAG_RD      0x0100
+#define FLAG_RA      0x0080
 #define OPCODE(f)    (((f) >> 11) & 0xf)
 #define LABEL_MAX    63
 #define OPT_BYTES    11
@@ -32,7 +32,8 @@ static void put32(uint8_t *p, uint32_t v)
 	put16(p + 2, v & 0xffff);
 }
 
-/* The name of the question: labels alone, as a question is the first name of its message and has nothing to point at. */
+/* The name of the question: labels alone, as a question is the first name of its message and has nothing to point at.
+ */
 static bool question_name_parse(const uint8_t *p, size_t n, size_t *at, char *name)
 {
 	size_t i = *at, k = 0;
@@ -115,7 +116,7 @@ int dns_query_parse(const uint8_t *p, size_t n, struct dns_query *q)
 	size_t at = DNS_HEADER;
 	uint16_t flags;
 
-	*q = (struct dns_query){ .udp_bytes = DNS_UDP_BYTES };
+	*q = (struct dns_query){.udp_bytes = DNS_UDP_BYTES};
 	if (n < DNS_HEADER)
 		return DNS_E_IGNORE;
 	flags = get16(p + 2);
@@ -137,7 +138,8 @@ int dns_query_parse(const uint8_t *p, size_t n, struct dns_query *q)
 	return 0;
 }
 
-static void header_put(uint8_t *out, const struct dns_query *q, unsigned int flags, enum dns_rcode rcode, unsigned int questions)
+static void header_put(uint8_t *out, const struct dns_query *q, unsigned int flags, enum dns_rcode rcode,
+		       unsigned int questions)
 {
 	memset(out, 0, DNS_HEADER);
 	put16(out, q->id);
@@ -187,7 +189,8 @@ size_t dns_answer_count(const struct dns_query *q, const struct addr *addresses,
 bool dns_name_is_host(const char *name)
 {
 	for (; *name; name++)
-		if (!(*name >= 'a' && *name <= 'z') && !(*name >= '0' && *name <= '9') && *name != '-' && *name != '_' && *name != '.')
+		if (!(*name >= 'a' && *name <= 'z') && !(*name >= '0' && *name <= '9') && *name != '-' &&
+		    *name != '_' && *name != '.')
 			return false;
 	return true;
 }
@@ -213,8 +216,8 @@ static void opt_put(uint8_t *out, enum dns_rcode rcode)
 	out[5] = (uint8_t)(rcode >> 4);
 }
 
-size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode, const struct addr *addresses, size_t n,
-			 size_t first, uint32_t ttl_s, uint8_t *out, size_t max)
+size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode,
+			 const struct addr *addresses, size_t n, size_t first, uint32_t ttl_s, uint8_t *out, size_t max)
 {
 	size_t at = q->question_bytes, opt = q->edns ? OPT_BYTES : 0, start = start_find(q, addresses, n, first);
 	unsigned int answers = 0, flags = rcode == DNS_OK || rcode == DNS_NXDOMAIN ? FLAG_AA : 0;

@@ -2,7 +2,8 @@
 /*
  * DNS messages: bytes to question, answers to bytes
  *
- * RFC 1035 section 4, EDNS(0) of RFC 6891. Pure; all input is hostile. Exactly one question is taken, as every resolver sends.
+ * RFC 1035 section 4, EDNS(0) of RFC 6891. Pure; all input is hostile. Exactly one question is taken, as every resolver
+ * sends.
  */
 #ifndef TRAMMEL_PROXY_DNS_MESSAGE_H
 #define TRAMMEL_PROXY_DNS_MESSAGE_H
@@ -45,14 +46,14 @@ struct dns_query {
 	size_t question_bytes; /* header and question, as received: copied into the answer so that the case is kept */
 	bool edns;
 	uint8_t edns_version; /* other than 0: answer with BADVERS */
-	uint16_t udp_bytes; /* what the asker can take: 512, or as EDNS(0) says, at most DNS_EDNS_BYTES */
+	uint16_t udp_bytes;   /* what the asker can take: 512, or as EDNS(0) says, at most DNS_EDNS_BYTES */
 };
 
 /* Answers of dns_query_parse() beside 0. */
 enum {
 	DNS_E_IGNORE = 1, /* shorter than a header, or not a query: nothing can be answered */
-	DNS_E_FORMERR,	  /* answer with FORMERR: id and flags are set */
-	DNS_E_NOTIMP,	  /* answer with NOTIMP: an opcode other than QUERY */
+	DNS_E_FORMERR,    /* answer with FORMERR: id and flags are set */
+	DNS_E_NOTIMP,     /* answer with NOTIMP: an opcode other than QUERY */
 };
 
 /** dns_query_parse() - @ret is filled as far as said above */
@@ -66,8 +67,9 @@ MUST_CHECK int dns_query_parse(const uint8_t *p, size_t n, struct dns_query *ret
  *
  * Return: bytes written.
  */
-size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode, const struct addr *addresses, size_t n,
-			 size_t first, uint32_t ttl_s, uint8_t *out, size_t max);
+size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode,
+			 const struct addr *addresses, size_t n, size_t first, uint32_t ttl_s, uint8_t *out,
+			 size_t max);
 
 /** dns_answer_count() - how many of @addresses are of the asked type */
 size_t dns_answer_count(const struct dns_query *q, const struct addr *addresses, size_t n);

@@ -14,7 +14,7 @@
 #include "proxy/subscribe/subscriber.h"
 
 #define DNS_QUERY_BYTES 1024 /* a query that is longer is refused */
-#define DNS_TTL_S	5
+#define DNS_TTL_S       5
 
 struct dns_server;
 struct dns_tcp;
@@ -66,7 +66,8 @@ struct dns_pending *dns_server_pending_new(struct dns_server *s);
 
 /** dns_tcp_answer() - write a framed message to a TCP client */
 void dns_tcp_answer(struct dns_tcp *tcp, const uint8_t *message, size_t n);
-/** dns_tcp_accept() - take one client of listener @fd; @conns is the server's list of connections; negative errno of accept4() */
+/** dns_tcp_accept() - take one client of listener @fd; @conns is the server's list of connections; negative errno of
+ * accept4() */
 MUST_CHECK int dns_tcp_accept(struct dns_server *s, int fd, struct list *conns, unsigned int *n_conns);
 void dns_tcp_free(struct dns_tcp *tcp);
 struct dns_tcp *dns_tcp_first(struct list *conns);

@@ -8,9 +8,9 @@
 #include "base/str.h"
 #include "proxy/dns/dns_query.h"
 
-#define PENDING_MAX 512
-#define AGENT_MS    2000
-#define READ_BATCH  32
+#define PENDING_MAX     512
+#define AGENT_MS        2000
+#define READ_BATCH      32
 #define ACCEPT_PAUSE_MS 100
 
 struct dns_server {
@@ -20,7 +20,7 @@ struct dns_server {
 	struct loop_io io[4]; /* udp4, udp6, tcp4, tcp6 */
 	struct list queries, conns;
 	unsigned int n_queries, n_conns;
-	size_t turn[2]; /* first address of the next answer, A and AAAA: headless services are spread */
+	size_t turn[2];                 /* first address of the next answer, A and AAAA: headless services are spread */
 	struct loop_timer accept_timer; /* runs while accepting is put off */
 };
 
@@ -69,7 +69,8 @@ void dns_pending_answer(struct dns_pending *p, uint8_t *message, size_t n)
 			memset(message + 6, 0, 6);
 		}
 		/* A full socket buffer loses this answer as the network might: the asker asks again. */
-		(void)!sendto(p->udp_fd, message, n, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&p->client, p->client_len);
+		(void)!sendto(p->udp_fd, message, n, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&p->client,
+			      p->client_len);
 	} else if (p->tcp) {
 		list_remove(&p->tcp_link);
 		dns_tcp_answer(p->tcp, message, n);
@@ -104,8 +105,8 @@ static void addresses_answer(struct dns_pending *p, const struct addr *addresses
 static bool localhost_answer(struct dns_pending *p)
 {
 	static const struct addr loopback[2] = {
-		{ .ip = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1 } },
-		{ .ip = { [15] = 1 } },
+		{.ip = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}},
+		{.ip = {[15] = 1}},
 	};
 	struct str name = str_from(p->query.name);
 
@@ -165,7 +166,8 @@ void dns_server_ask(struct dns_pending *p)
 	}
 	if (localhost_answer(p))
 		return;
-	if (str_ends(name, STR(".in-addr.arpa")) || str_ends(name, STR(".ip6.arpa")) || name.n == 0 || !dns_name_is_host(p->query.name)) {
+	if (str_ends(name, STR(".in-addr.arpa")) || str_ends(name, STR(".ip6.arpa")) || name.n == 0 ||
+	    !dns_name_is_host(p->query.name)) {
 		if (dns_server_snapshot(p->server))
 			other_ask(p);
 		else
@@ -196,7 +198,8 @@ static bool udp_read(struct dns_server *s, int fd)
 		return false;
 	p->udp_fd = fd;
 	p->client_len = sizeof(p->client);
-	k = recvfrom(fd, p->bytes, sizeof(p->bytes), MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&p->client, &p->client_len);
+	k = recvfrom(fd, p->bytes, sizeof(p->bytes), MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&p->client,
+		     &p->client_len);
 	if (k < 0) {
 		int err = errno;
 
@@ -266,11 +269,12 @@ static void on_tcp6_ready(struct loop_io *io, uint32_t revents)
 	tcp_accept(container_of(io, struct dns_server, io[3]), io->fd);
 }
 
-int dns_server_new(struct loop *loop, const struct dns_server_fds *fds, struct subscriber *subscriber, struct observe *observe,
-		   struct dns_server **ret)
+int dns_server_new(struct loop *loop, const struct dns_server_fds *fds, struct subscriber *subscriber,
+		   struct observe *observe, struct dns_server **ret)
 {
-	static void (*const on_ready[4])(struct loop_io *, uint32_t) = { on_udp_ready, on_udp6_ready, on_tcp4_ready, on_tcp6_ready };
-	const int fd[4] = { fds->udp4, fds->udp6, fds->tcp4, fds->tcp6 };
+	static void (*const on_ready[4])(struct loop_io *, uint32_t) = {on_udp_ready, on_udp6_ready, on_tcp4_ready,
+									on_tcp6_ready};
+	const int fd[4] = {fds->udp4, fds->udp6, fds->tcp4, fds->tcp6};
 	struct dns_server *s = calloc(1, sizeof(*s));
 	int r = 0;
 
@@ -302,7 +306,7 @@ struct dns_server *dns_server_free(struct dns_server *s)
 	for (int i = 0; i < 4; i++)
 		loop_io_remove(&s->io[i]);
 	loop_timer_cancel(&s->accept_timer);
-	list_for_each_entry_safe(p, next, &s->queries, link)
+	list_for_each_entry_safe (p, next, &s->queries, link)
 		dns_pending_free(p);
 	while ((tcp = dns_tcp_first(&s->conns)))
 		dns_tcp_free(tcp);

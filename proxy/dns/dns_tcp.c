@@ -8,7 +8,7 @@
 #include "proxy/dns/dns_query.h"
 
 #define CONNS_MAX 32
-#define IDLE_MS	  10000
+#define IDLE_MS   10000
 #define OUT_BYTES (128 * 1024)
 
 struct dns_tcp {
@@ -74,10 +74,12 @@ static bool out_flush(struct dns_tcp *tcp)
 
 void dns_tcp_answer(struct dns_tcp *tcp, const uint8_t *message, size_t n)
 {
-	uint8_t prefix[2] = { (uint8_t)(n >> 8), (uint8_t)n };
+	uint8_t prefix[2] = {(uint8_t)(n >> 8), (uint8_t)n};
 
-	/* A client that does not read loses answers, then idles out. Errors show at the next wake-up: a read ends it there. */
-	if (tcp->out.len + n + 2 > OUT_BYTES || buf_append(&tcp->out, prefix, 2) < 0 || buf_append(&tcp->out, message, n) < 0)
+	/* A client that does not read loses answers, then idles out. Errors show at the next wake-up: a read ends it
+	 * there. */
+	if (tcp->out.len + n + 2 > OUT_BYTES || buf_append(&tcp->out, prefix, 2) < 0 ||
+	    buf_append(&tcp->out, message, n) < 0)
 		return;
 	(void)out_flush(tcp);
 }

@@ -14,16 +14,16 @@
 #include "base/json.h"
 #include "proxy/observe/reason.h"
 
-#define LINES_MAX_BYTES	 (256 * 1024)
-#define FLUSH_AT_BYTES	 (64 * 1024)
+#define LINES_MAX_BYTES  (256 * 1024)
+#define FLUSH_AT_BYTES   (64 * 1024)
 #define LINES_PER_SECOND 1000
-#define SAMPLE_ONE_IN	 100
+#define SAMPLE_ONE_IN    100
 
 void access_log_init(struct access_log *log, int fd)
 {
 	struct stat st;
 
-	*log = (struct access_log){ .fd = fd };
+	*log = (struct access_log){.fd = fd};
 	log->may_block = fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
 	buf_init(&log->lines, LINES_MAX_BYTES);
 }
@@ -115,7 +115,8 @@ static void http_put(struct json_writer *w, const struct observe_record *rec)
 	json_bool(w, "local_reply", rec->local_reply);
 }
 
-static void line_put(struct json_writer *w, const char *kind, const struct observe_record *rec, uint64_t wall_ns, uint32_t left_out)
+static void line_put(struct json_writer *w, const char *kind, const struct observe_record *rec, uint64_t wall_ns,
+		     uint32_t left_out)
 {
 	json_open_object(w, NULL);
 	time_put(w, rec->started_wall_ns ? rec->started_wall_ns : wall_ns);
@@ -174,7 +175,8 @@ static size_t line_bytes(const struct buf *lines)
 	return end ? (size_t)(end - buf_head(lines)) + 1 : lines->len;
 }
 
-/* Gives up what is buffered, but for the rest of a line of which a part is written: the next lines must not be stuck to it. */
+/* Gives up what is buffered, but for the rest of a line of which a part is written: the next lines must not be stuck to
+ * it. */
 static void lines_drop(struct access_log *log)
 {
 	size_t keep = log->in_line ? line_bytes(&log->lines) : 0;
@@ -189,11 +191,12 @@ static void lines_drop(struct access_log *log)
 
 /*
  * A log that others write to as well cannot be set non-blocking: that is a flag of the open file, which they share.
- * A pipe that polls writable takes PIPE_BUF bytes without blocking (pipe(7)); a regular file never blocks in this sense.
+ * A pipe that polls writable takes PIPE_BUF bytes without blocking (pipe(7)); a regular file never blocks in this
+ * sense.
  */
 static ssize_t log_write(const struct access_log *log)
 {
-	struct pollfd p = { .fd = log->fd, .events = POLLOUT };
+	struct pollfd p = {.fd = log->fd, .events = POLLOUT};
 	size_t n = log->lines.len;
 
 	if (log->may_block) {

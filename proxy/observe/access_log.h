@@ -2,8 +2,9 @@
 /*
  * Access log: JSON lines
  *
- * Lines are gathered during a loop turn and written with one write(). At most 1,000 lines a second, then one in a hundred with the number
- * left out. A log that cannot take them (full disk, full pipe) never holds up traffic: what does not fit is dropped and counted.
+ * Lines are gathered during a loop turn and written with one write(). At most 1,000 lines a second, then one in a
+ * hundred with the number left out. A log that cannot take them (full disk, full pipe) never holds up traffic: what
+ * does not fit is dropped and counted.
  */
 #ifndef TRAMMEL_PROXY_OBSERVE_ACCESS_LOG_H
 #define TRAMMEL_PROXY_OBSERVE_ACCESS_LOG_H
@@ -12,9 +13,9 @@
 #include "proxy/observe/observe.h"
 
 struct access_log {
-	int fd; /* borrowed; -1 = off */
+	int fd;         /* borrowed; -1 = off */
 	bool may_block; /* not a regular file: looked at before each write */
-	bool in_line;	/* the last byte written was not the end of a line */
+	bool in_line;   /* the last byte written was not the end of a line */
 	struct buf lines;
 	uint64_t second;
 	uint32_t written_in_second, left_out;

@@ -30,9 +30,14 @@ static int party_put(struct buf *b, const char *side, const struct observe_party
 	const struct {
 		const char *name, *value;
 	} labels[] = {
-		{ "workload", p->workload },	     { "workload_namespace", p->namespace }, { "principal", p->spiffe_id },
-		{ "app", canonical },		     { "version", NULL },		     { "canonical_service", canonical },
-		{ "canonical_revision", "latest" }, { "cluster", "Kubernetes" },
+		{"workload", p->workload},
+		{"workload_namespace", p->namespace},
+		{"principal", p->spiffe_id},
+		{"app", canonical},
+		{"version", NULL},
+		{"canonical_service", canonical},
+		{"canonical_revision", "latest"},
+		{"cluster", "Kubernetes"},
 	};
 	char name[64];
 	int r = 0;
@@ -51,14 +56,19 @@ static int labels_put(struct buf *b, const struct observe_record *rec, bool http
 	int r;
 
 	if (d->service_name && *d->service_name)
-		snprintf(service, sizeof(service), "%s.%s.svc.cluster.local", d->service_name, d->service_namespace ? d->service_namespace : "");
+		snprintf(service, sizeof(service), "%s.%s.svc.cluster.local", d->service_name,
+			 d->service_namespace ? d->service_namespace : "");
 	r = label_put(b, "reporter", rec->direction == OBSERVE_INBOUND ? "destination" : "source");
 	r = r ? r : party_put(b, "source", &rec->source);
 	r = r ? r : party_put(b, "destination", d);
 	r = r ? r : label_put(b, "destination_service", service);
 	r = r ? r : label_put(b, "destination_service_name", d->service_name);
 	r = r ? r : label_put(b, "destination_service_namespace", d->service_namespace);
-	r = r ? r : label_put(b, "connection_security_policy", rec->direction == OBSERVE_OUTBOUND ? "unknown" : rec->mtls ? "mutual_tls" : "none");
+	r = r ? r
+	      : label_put(b, "connection_security_policy",
+			  rec->direction == OBSERVE_OUTBOUND ? "unknown"
+			  : rec->mtls                        ? "mutual_tls"
+							     : "none");
 	r = r ? r : label_put(b, "response_flags", reason_flags(rec->reason));
 	if (!http)
 		return r ? r : label_put(b, "request_protocol", "tcp");
@@ -86,7 +96,8 @@ static int head_put(struct buf *out, const char *name, const char *type, const c
 	return buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static int counter_put(struct buf *out, const struct hash_table *t, const char *name, const char *help, double (*value)(const struct metric_series *s))
+static int counter_put(struct buf *out, const struct hash_table *t, const char *name, const char *help,
+		       double (*value)(const struct metric_series *s))
 {
 	int r = head_put(out, name, "counter", help);
 
@@ -105,15 +116,18 @@ static int histogram_put(struct buf *out, const char *name, const char *labels, 
 
 	for (int i = 0; i < METRICS_BUCKETS && r == 0; i++) {
 		sum += h->buckets[i];
-		r = buf_printf(out, "%s_bucket{%s,le=\"%.17g\"} %llu\n", name, labels, metrics_borders[i], (unsigned long long)sum);
+		r = buf_printf(out, "%s_bucket{%s,le=\"%.17g\"} %llu\n", name, labels, metrics_borders[i],
+			       (unsigned long long)sum);
 	}
 	if (r == 0)
-		r = buf_printf(out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.17g\n%s_count{%s} %llu\n", name, labels,
-			       (unsigned long long)h->count, name, labels, h->sum, name, labels, (unsigned long long)h->count);
+		r = buf_printf(out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.17g\n%s_count{%s} %llu\n", name,
+			       labels, (unsigned long long)h->count, name, labels, h->sum, name, labels,
+			       (unsigned long long)h->count);
 	return r;
 }
 
-static int histograms_put(struct buf *out, const struct hash_table *t, const char *name, const char *help, size_t offset)
+static int histograms_put(struct buf *out, const struct hash_table *t, const char *name, const char *help,
+			  size_t offset)
 {
 	int r = head_put(out, name, "histogram", help);
 
@@ -121,7 +135,8 @@ static int histograms_put(struct buf *out, const struct hash_table *t, const cha
 		const struct metric_series *s = container_of(n, struct metric_series, node);
 
 		if (s->histograms)
-			r = histogram_put(out, name, s->labels, (const struct histogram *)((const char *)s->histograms + offset));
+			r = histogram_put(out, name, s->labels,
+					  (const struct histogram *)((const char *)s->histograms + offset));
 	}
 	return r;
 }
@@ -132,7 +147,8 @@ static int reasons_put(struct buf *out, const char *name, const char *help, cons
 
 	for (unsigned int i = 1; i < TRM_REASON_MAX && r == 0; i++)
 		if (counts[i])
-			r = buf_printf(out, "%s{reason=\"%s\"} %llu\n", name, reason_label(i), (unsigned long long)counts[i]);
+			r = buf_printf(out, "%s{reason=\"%s\"} %llu\n", name, reason_label(i),
+				       (unsigned long long)counts[i]);
 	return r;
 }
 
@@ -161,16 +177,30 @@ int metrics_format(const struct metrics *m, struct buf *out)
 {
 	int r = counter_put(out, &m->http, "istio_requests_total", "Requests ended.", value_count);
 
-	r = r ? r : histograms_put(out, &m->http, "istio_request_duration_milliseconds", "Duration of requests.",
-				   offsetof(struct series_histograms, duration_ms));
-	r = r ? r : histograms_put(out, &m->http, "istio_request_bytes", "Size of request bodies.", offsetof(struct series_histograms, bytes_in));
-	r = r ? r : histograms_put(out, &m->http, "istio_response_bytes", "Size of response bodies.", offsetof(struct series_histograms, bytes_out));
-	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_connections_opened_total", "TCP connections opened.", value_opened);
-	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_connections_closed_total", "TCP connections closed.", value_count);
-	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_sent_bytes_total", "Bytes sent to the downstream.", value_sent);
-	r = r ? r : counter_put(out, &m->tcp, "istio_tcp_received_bytes_total", "Bytes received from the downstream.", value_received);
-	r = r ? r : reasons_put(out, "trammel_refused_total", "Connections and requests refused, by reason.", m->refused);
-	r = r ? r : reasons_put(out, "trammel_events_total", "Events without a connection of their own, by reason.", m->events);
+	r = r ? r
+	      : histograms_put(out, &m->http, "istio_request_duration_milliseconds", "Duration of requests.",
+			       offsetof(struct series_histograms, duration_ms));
+	r = r ? r
+	      : histograms_put(out, &m->http, "istio_request_bytes", "Size of request bodies.",
+			       offsetof(struct series_histograms, bytes_in));
+	r = r ? r
+	      : histograms_put(out, &m->http, "istio_response_bytes", "Size of response bodies.",
+			       offsetof(struct series_histograms, bytes_out));
+	r = r ? r
+	      : counter_put(out, &m->tcp, "istio_tcp_connections_opened_total", "TCP connections opened.",
+			    value_opened);
+	r = r ? r
+	      : counter_put(out, &m->tcp, "istio_tcp_connections_closed_total", "TCP connections closed.", value_count);
+	r = r ? r
+	      : counter_put(out, &m->tcp, "istio_tcp_sent_bytes_total", "Bytes sent to the downstream.", value_sent);
+	r = r ? r
+	      : counter_put(out, &m->tcp, "istio_tcp_received_bytes_total", "Bytes received from the downstream.",
+			    value_received);
+	r = r ? r
+	      : reasons_put(out, "trammel_refused_total", "Connections and requests refused, by reason.", m->refused);
+	r = r ? r
+	      : reasons_put(out, "trammel_events_total", "Events without a connection of their own, by reason.",
+			    m->events);
 	for (size_t i = 0; i < m->n_gauges && r == 0; i++) {
 		const struct observe_gauge *g = &m->gauges[i];
 

@@ -10,8 +10,8 @@
 #define KEY_BYTES 1024
 
 /* Istio's (Envoy's) bucket borders: milliseconds, and the same numbers for bytes. */
-const double metrics_borders[METRICS_BUCKETS] = { 0.5,	1,    5,    10,	  25,	50,    100,   250,    500,    1000,
-						  2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000 };
+const double metrics_borders[METRICS_BUCKETS] = {0.5,  1,    5,     10,    25,    50,     100,    250,     500,    1000,
+						 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
 
 struct key {
 	char bytes[KEY_BYTES];
@@ -20,7 +20,7 @@ struct key {
 
 void metrics_init(struct metrics *m)
 {
-	*m = (struct metrics){ 0 };
+	*m = (struct metrics){0};
 	hash_table_init(&m->http);
 	hash_table_init(&m->tcp);
 }
@@ -55,7 +55,8 @@ void metrics_done(struct metrics *m)
 /* A value ends with a byte that cannot stand in a label; what does not fit makes two series one, never a crash. */
 static void key_add(struct key *k, const char *value)
 {
-	size_t n = value && strcmp(value, "unknown") != 0 ? strlen(value) : 0; /* an absent value's label says "unknown" */
+	size_t n =
+		value && strcmp(value, "unknown") != 0 ? strlen(value) : 0; /* an absent value's label says "unknown" */
 
 	n = MIN(n, sizeof(k->bytes) - k->n - 1);
 	if (n)
@@ -125,8 +126,8 @@ static struct metric_series *series_add(struct metrics *m, struct hash_table *t,
 static struct metric_series *overflow_get(struct metrics *m, bool http)
 {
 	static const struct observe_record overflow = {
-		.source = { "overflow", "overflow", "overflow", NULL, NULL },
-		.destination = { "overflow", "overflow", "overflow", "overflow", "overflow" },
+		.source = {"overflow", "overflow", "overflow", NULL, NULL},
+		.destination = {"overflow", "overflow", "overflow", "overflow", "overflow"},
 	};
 	struct metric_series **spare = http ? &m->http_overflow : &m->tcp_overflow;
 	struct key k;

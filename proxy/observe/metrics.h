@@ -2,11 +2,11 @@
 /*
  * Metrics: Istio's standard names and labels
  *
- * A series is found by one keyed hash of its label values; its label text is made once, at its birth. At most 2,000 series: what comes
- * after is counted in one series whose labels say "overflow". A histogram is 22 lines of text per series: the first 100 series of requests
- * have their own three, the others share those of the overflow series, so that a scrape stays within a few megabytes. Nothing is allocated
- * or formatted for a series that exists.
- * See https://istio.io/latest/docs/reference/config/metrics/.
+ * A series is found by one keyed hash of its label values; its label text is made once, at its birth. At most 2,000
+ * series: what comes after is counted in one series whose labels say "overflow". A histogram is 22 lines of text per
+ * series: the first 100 series of requests have their own three, the others share those of the overflow series, so that
+ * a scrape stays within a few megabytes. Nothing is allocated or formatted for a series that exists. See
+ * https://istio.io/latest/docs/reference/config/metrics/.
  */
 #ifndef TRAMMEL_PROXY_OBSERVE_METRICS_H
 #define TRAMMEL_PROXY_OBSERVE_METRICS_H
@@ -15,10 +15,10 @@
 #include "base/hash.h"
 #include "proxy/observe/observe.h"
 
-#define METRICS_SERIES_MAX  2000
-#define METRICS_HISTOGRAMS  100
-#define METRICS_BUCKETS	    19 /* and +Inf */
-#define METRICS_GAUGES_MAX  64
+#define METRICS_SERIES_MAX 2000
+#define METRICS_HISTOGRAMS 100
+#define METRICS_BUCKETS    19 /* and +Inf */
+#define METRICS_GAUGES_MAX 64
 
 struct histogram {
 	uint64_t buckets[METRICS_BUCKETS + 1];

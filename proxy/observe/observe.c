@@ -47,9 +47,13 @@ int observe_new(int log_fd, const char *namespace, const char *workload, struct 
 	metrics_init(&o->metrics);
 	r = observe_set_self(o, namespace, workload, "", "");
 	if (r == 0)
-		r = observe_gauge_add(o, &(struct observe_gauge){ "trammel_access_log_lines_total", "Access log lines written.", true, log_lines, o });
+		r = observe_gauge_add(o, &(struct observe_gauge){"trammel_access_log_lines_total",
+								 "Access log lines written.", true, log_lines, o});
 	if (r == 0)
-		r = observe_gauge_add(o, &(struct observe_gauge){ "trammel_access_log_dropped_total", "Access log lines given up, as the log did not take them.", true, log_dropped, o });
+		r = observe_gauge_add(
+			o, &(struct observe_gauge){"trammel_access_log_dropped_total",
+						   "Access log lines given up, as the log did not take them.", true,
+						   log_dropped, o});
 	if (r < 0) {
 		observe_free(o);
 		return r;
@@ -83,7 +87,8 @@ static int text_replace(char **to, const char *text)
 	return 0;
 }
 
-int observe_set_self(struct observe *o, const char *namespace, const char *workload, const char *service_account, const char *spiffe_id)
+int observe_set_self(struct observe *o, const char *namespace, const char *workload, const char *service_account,
+		     const char *spiffe_id)
 {
 	int r = text_replace(&o->namespace, namespace);
 
@@ -117,8 +122,11 @@ static void refusal_keep(struct observe *o, const struct observe_record *rec)
 	struct refusal *f = &o->refusals[o->refusal_next];
 	const char *peer = rec->direction == OBSERVE_INBOUND ? rec->source.spiffe_id : rec->destination.spiffe_id;
 
-	*f = (struct refusal){ .at_ns = clock_mono_ns(), .direction = rec->direction, .reason = rec->reason, .client = rec->client,
-			       .orig_dst = rec->orig_dst };
+	*f = (struct refusal){.at_ns = clock_mono_ns(),
+			      .direction = rec->direction,
+			      .reason = rec->reason,
+			      .client = rec->client,
+			      .orig_dst = rec->orig_dst};
 	snprintf(f->peer, sizeof(f->peer), "%s", peer ? peer : "");
 	o->refusal_next = (o->refusal_next + 1) % REFUSALS;
 	o->n_refusals = MIN(o->n_refusals + 1, (size_t)REFUSALS);

@@ -2,9 +2,9 @@
 /*
  * Telemetry: what an ended exchange or connection says of itself
  *
- * The coordinator fills one record and calls observe_http_end() or observe_tcp_end() once, at the end. From the record come
- * the access log line (JSON), the metrics (Istio's standard names) and the list of recent refusals. Label values come
- * from the snapshot or from proven identities alone, never from what a peer may write into a header.
+ * The coordinator fills one record and calls observe_http_end() or observe_tcp_end() once, at the end. From the record
+ * come the access log line (JSON), the metrics (Istio's standard names) and the list of recent refusals. Label values
+ * come from the snapshot or from proven identities alone, never from what a peer may write into a header.
  */
 #ifndef TRAMMEL_PROXY_OBSERVE_H
 #define TRAMMEL_PROXY_OBSERVE_H
@@ -33,16 +33,16 @@ struct observe_record {
 	enum observe_direction direction;
 	struct observe_party source, destination;
 	struct addr client, orig_dst, endpoint; /* endpoint: zero where none was tried */
-	bool mtls;				/* on the mesh side of the connection */
+	bool mtls;                              /* on the mesh side of the connection */
 	uint64_t conn_id;
 	uint64_t started_wall_ns;
 	uint64_t duration_ns;
 	uint64_t bytes_in, bytes_out; /* of bodies (HTTP) or payload (TCP): from and to the downstream */
-	enum trm_reason reason;	      /* TRM_REASON_NONE when all went well */
+	enum trm_reason reason;       /* TRM_REASON_NONE when all went well */
 	/* HTTP alone */
 	struct str method, path, authority, user_agent, request_id, trace_id; /* trace_id: 32 hex digits */
-	uint16_t status; /* 0: none was sent */
-	const char *protocol; /* "HTTP/1.1" */
+	uint16_t status;                                                      /* 0: none was sent */
+	const char *protocol;                                                 /* "HTTP/1.1" */
 	uint64_t upstream_ns; /* from the request sent to the response head */
 	bool local_reply;     /* the proxy answered by itself */
 };
@@ -51,8 +51,8 @@ struct observe_record {
 MUST_CHECK int observe_new(int log_fd, const char *namespace, const char *workload, struct observe **ret);
 struct observe *observe_free(struct observe *o);
 /** observe_set_self() - the names became known or changed */
-MUST_CHECK int observe_set_self(struct observe *o, const char *namespace, const char *workload, const char *service_account,
-				const char *spiffe_id);
+MUST_CHECK int observe_set_self(struct observe *o, const char *namespace, const char *workload,
+				const char *service_account, const char *spiffe_id);
 
 void observe_http_end(struct observe *o, const struct observe_record *rec);
 void observe_tcp_open(struct observe *o, const struct observe_record *rec);

@@ -9,9 +9,9 @@ struct metric_series {
 	struct hash_node node;
 	char *key;
 	size_t key_bytes;
-	char *labels; /* a="b",c="d", without braces */
-	uint64_t count, opened;		      /* HTTP: requests. TCP: closed and opened */
-	uint64_t bytes_in, bytes_out;	      /* TCP */
+	char *labels;                         /* a="b",c="d", without braces */
+	uint64_t count, opened;               /* HTTP: requests. TCP: closed and opened */
+	uint64_t bytes_in, bytes_out;         /* TCP */
 	struct series_histograms *histograms; /* HTTP: its own, or NULL: counted in those of the overflow series */
 };
 

@@ -2,15 +2,16 @@
 /*
  * A DNS query of the workload: the input is one message
  *
- * What is taken has one question with a name that fits; its answer fits the room given, repeats the question, and is taken for
- * a reply to it and never for a query.
+ * What is taken has one question with a name that fits; its answer fits the room given, repeats the question, and is
+ * taken for a reply to it and never for a query.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
 #include "proxy/dns/dns_message.h"
 
-static void check_answer(const struct dns_query *q, const uint8_t *bytes, const struct addr *addresses, size_t n_addresses, size_t max)
+static void check_answer(const struct dns_query *q, const uint8_t *bytes, const struct addr *addresses,
+			 size_t n_addresses, size_t max)
 {
 	uint8_t *out = malloc(max ? max : 1); /* of this size exactly: a byte too many is seen */
 	struct dns_query again;
@@ -24,7 +25,8 @@ static void check_answer(const struct dns_query *q, const uint8_t *bytes, const 
 		FUZZ_CHECK(dns_reply_matches(out, n, bytes, q));
 		FUZZ_CHECK(dns_query_parse(out, n, &again) == DNS_E_IGNORE);
 		FUZZ_CHECK((size_t)(out[6] << 8 | out[7]) <= dns_answer_count(q, addresses, n_addresses));
-		FUZZ_CHECK((out[2] & 2) || (size_t)(out[6] << 8 | out[7]) == dns_answer_count(q, addresses, n_addresses));
+		FUZZ_CHECK((out[2] & 2) ||
+			   (size_t)(out[6] << 8 | out[7]) == dns_answer_count(q, addresses, n_addresses));
 		/* Turned back into a query without answers, it asks the same. */
 		out[2] &= 0x7f;
 		memset(out + 6, 0, 6);
@@ -46,12 +48,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		FUZZ_CHECK(dns_error_format(&q, DNS_FORMERR, small, sizeof(small)) == DNS_HEADER);
 	if (r)
 		return 0;
-	FUZZ_CHECK(q.question_bytes <= n && q.question_bytes >= DNS_HEADER + 5 && q.question_bytes <= DNS_HEADER + DNS_NAME_MAX + 4);
+	FUZZ_CHECK(q.question_bytes <= n && q.question_bytes >= DNS_HEADER + 5 &&
+		   q.question_bytes <= DNS_HEADER + DNS_NAME_MAX + 4);
 	FUZZ_CHECK(strlen(q.name) <= 253 && q.udp_bytes >= DNS_UDP_BYTES && q.udp_bytes <= DNS_EDNS_BYTES);
 	for (const char *c = q.name; *c; c++)
 		FUZZ_CHECK(*c < 'A' || *c > 'Z');
 	for (size_t i = 0; i < 100; i++)
-		addresses[i] = (struct addr){ .ip = { [0] = i % 3 == 0 ? 0xfd : 0, [10] = 0xff, [11] = 0xff, 10, 0, 0, (uint8_t)i } };
+		addresses[i] = (struct addr){
+			.ip = {[0] = i % 3 == 0 ? 0xfd : 0, [10] = 0xff, [11] = 0xff, 10, 0, 0, (uint8_t)i}};
 	check_answer(&q, bytes, addresses, 100, q.udp_bytes);
 	check_answer(&q, bytes, addresses, 100, 4096);
 	check_answer(&q, bytes, addresses, 3, q.question_bytes + 20);

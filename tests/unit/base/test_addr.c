@@ -10,28 +10,28 @@ static void parse_ip_takes_and_refuses(void **state)
 	static const struct {
 		const char *text, *again; /* NULL: refused */
 	} cases[] = {
-		{ "10.0.0.1", "10.0.0.1" },
-		{ "0.0.0.0", "0.0.0.0" },
-		{ "::", "::" },
-		{ "::1", "::1" },
-		{ "fd00:0:0:0::1", "fd00::1" },
-		{ "::ffff:1.2.3.4", "1.2.3.4" },
-		{ "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
-		{ "", NULL },
-		{ "1.2.3", NULL },
-		{ "1.2.3.4.5", NULL },
-		{ "1.2.3.256", NULL },
-		{ "01.2.3.4", NULL },
-		{ " 1.2.3.4", NULL },
-		{ "1.2.3.4 ", NULL },
-		{ "fe80::1%lo", NULL },
-		{ "1::2::3", NULL },
-		{ "::ffff:ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.2555", NULL },
+		{"10.0.0.1", "10.0.0.1"},
+		{"0.0.0.0", "0.0.0.0"},
+		{"::", "::"},
+		{"::1", "::1"},
+		{"fd00:0:0:0::1", "fd00::1"},
+		{"::ffff:1.2.3.4", "1.2.3.4"},
+		{"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+		{"", NULL},
+		{"1.2.3", NULL},
+		{"1.2.3.4.5", NULL},
+		{"1.2.3.256", NULL},
+		{"01.2.3.4", NULL},
+		{" 1.2.3.4", NULL},
+		{"1.2.3.4 ", NULL},
+		{"fe80::1%lo", NULL},
+		{"1::2::3", NULL},
+		{"::ffff:ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.2555", NULL},
 	};
 	char text[ADDR_TEXT_BYTES];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct addr a = { .port = 7 };
+		struct addr a = {.port = 7};
 		int r = addr_parse_ip(str_from(cases[i].text), &a);
 
 		if (!cases[i].again) {
@@ -45,15 +45,31 @@ static void parse_ip_takes_and_refuses(void **state)
 		assert_int_equal(a.port, 0);
 		assert_string_equal(addr_format_ip(&a, text), cases[i].again);
 	}
-	assert_int_equal(addr_parse_ip((struct str){ "1.2.3.4\0", 8 }, &(struct addr){ 0 }), -EINVAL);
+	assert_int_equal(addr_parse_ip((struct str){"1.2.3.4\0", 8}, &(struct addr){0}), -EINVAL);
 }
 
 static void parse_takes_and_refuses(void **state)
 {
-	static const char *const good[] = { "10.0.0.1:80", "[fd00::1]:65535", "[::]:1", "127.0.0.1:15001" };
-	static const char *const bad[] = { "", ":", ":80", "10.0.0.1", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:8o",
-					   "10.0.0.1:-1", "fd00::1:80", "[fd00::1]", "[fd00::1]80", "[fd00::1]:", "[]:80", "[:80", "[10.0.0.1]:80",
-					   "10.0.0.1]:80", "[fd00::1:80", "10.0.0.1:18446744073709551696" };
+	static const char *const good[] = {"10.0.0.1:80", "[fd00::1]:65535", "[::]:1", "127.0.0.1:15001"};
+	static const char *const bad[] = {"",
+					  ":",
+					  ":80",
+					  "10.0.0.1",
+					  "10.0.0.1:",
+					  "10.0.0.1:0",
+					  "10.0.0.1:65536",
+					  "10.0.0.1:8o",
+					  "10.0.0.1:-1",
+					  "fd00::1:80",
+					  "[fd00::1]",
+					  "[fd00::1]80",
+					  "[fd00::1]:",
+					  "[]:80",
+					  "[:80",
+					  "[10.0.0.1]:80",
+					  "10.0.0.1]:80",
+					  "[fd00::1:80",
+					  "10.0.0.1:18446744073709551696"};
 	char text[ADDR_TEXT_BYTES];
 	struct addr a;
 
@@ -68,7 +84,7 @@ static void parse_takes_and_refuses(void **state)
 
 static void format_fits(void **state)
 {
-	struct addr a = { .port = 65535 };
+	struct addr a = {.port = 65535};
 	char text[ADDR_TEXT_BYTES];
 
 	memset(a.ip, 0xff, 16);
@@ -83,11 +99,19 @@ static void cidr_holds(void **state)
 		const char *net, *ip;
 		bool in;
 	} cases[] = {
-		{ "10.0.0.0/8", "10.255.255.255", true },  { "10.0.0.0/8", "11.0.0.0", false },	   { "0.0.0.0/0", "9.9.9.9", true },
-		{ "0.0.0.0/0", "fd00::1", false },	   { "::/0", "fd00::1", true },		   { "::/0", "1.2.3.4", true },
-		{ "10.1.2.128/25", "10.1.2.127", false }, { "10.1.2.128/25", "10.1.2.255", true }, { "10.1.2.3", "10.1.2.3", true },
-		{ "10.1.2.3", "10.1.2.4", false },	   { "fc00::/7", "fdff::1", true },
-		{ "fd00::1/128", "fd00::1", true },	   { "fd00::1", "fd00::2", false },
+		{"10.0.0.0/8", "10.255.255.255", true},
+		{"10.0.0.0/8", "11.0.0.0", false},
+		{"0.0.0.0/0", "9.9.9.9", true},
+		{"0.0.0.0/0", "fd00::1", false},
+		{"::/0", "fd00::1", true},
+		{"::/0", "1.2.3.4", true},
+		{"10.1.2.128/25", "10.1.2.127", false},
+		{"10.1.2.128/25", "10.1.2.255", true},
+		{"10.1.2.3", "10.1.2.3", true},
+		{"10.1.2.3", "10.1.2.4", false},
+		{"fc00::/7", "fdff::1", true},
+		{"fd00::1/128", "fd00::1", true},
+		{"fd00::1", "fd00::2", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -103,8 +127,9 @@ static void cidr_holds(void **state)
 
 static void cidr_refuses(void **state)
 {
-	static const char *const bad[] = { "", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "fd00::/7", "fd00::/129", "10.0.0.0/8/8", "10.0.0.0/-1",
-					   "10.0.0.0:80/8", "x/8" };
+	static const char *const bad[] = {
+		"",         "/",          "/8",           "10.0.0.0/",   "10.0.0.0/33",   "10.0.0.1/8",
+		"fd00::/7", "fd00::/129", "10.0.0.0/8/8", "10.0.0.0/-1", "10.0.0.0:80/8", "x/8"};
 	struct cidr c;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -130,7 +155,7 @@ static void kinds(void **state)
 
 static void sockaddr_round_trip(void **state)
 {
-	static const char *const texts[] = { "10.0.0.1:80", "[fd00::1]:443" };
+	static const char *const texts[] = {"10.0.0.1:80", "[fd00::1]:443"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct sockaddr_storage sa;
@@ -147,14 +172,19 @@ static void sockaddr_round_trip(void **state)
 		assert_false(addr_eq(&a, &b));
 		assert_true(addr_ip_eq(&a, &b));
 	}
-	assert_int_equal(addr_from_sockaddr(&(struct sockaddr){ .sa_family = AF_UNIX }, &(struct addr){ 0 }), -EAFNOSUPPORT);
+	assert_int_equal(addr_from_sockaddr(&(struct sockaddr){.sa_family = AF_UNIX}, &(struct addr){0}),
+			 -EAFNOSUPPORT);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parse_ip_takes_and_refuses), cmocka_unit_test(parse_takes_and_refuses), cmocka_unit_test(format_fits),
-		cmocka_unit_test(cidr_holds),		      cmocka_unit_test(cidr_refuses),		 cmocka_unit_test(kinds),
+		cmocka_unit_test(parse_ip_takes_and_refuses),
+		cmocka_unit_test(parse_takes_and_refuses),
+		cmocka_unit_test(format_fits),
+		cmocka_unit_test(cidr_holds),
+		cmocka_unit_test(cidr_refuses),
+		cmocka_unit_test(kinds),
 		cmocka_unit_test(sockaddr_round_trip),
 	};
 

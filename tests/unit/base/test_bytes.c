@@ -8,7 +8,7 @@
 
 static void str_compares(void **state)
 {
-	const struct str none = { NULL, 0 };
+	const struct str none = {NULL, 0};
 
 	assert_true(str_eq(none, STR("")));
 	assert_true(str_eq_nocase(STR("Content-LENGTH"), STR("content-length")));
@@ -26,7 +26,7 @@ static void str_compares(void **state)
 
 static void str_splits(void **state)
 {
-	static const char *const want[] = { "a", "", "b", "" };
+	static const char *const want[] = {"a", "", "b", ""};
 	struct str rest = STR("a,,b,"), part;
 	size_t n = 0;
 
@@ -56,7 +56,7 @@ static void numbers_parse(void **state)
 	assert_int_equal(str_parse_u64(STR("99999999999999999999999"), UINT64_MAX, &v), -ERANGE);
 	assert_int_equal(str_parse_u64(STR("11"), 10, &v), -ERANGE);
 	for (size_t i = 0; i < 6; i++) {
-		static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "0x1" };
+		static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "0x1"};
 
 		assert_int_equal(str_parse_u64(str_from(bad[i]), UINT64_MAX, &v), -EINVAL);
 	}
@@ -149,7 +149,7 @@ static void pool_charges_and_aligns(void **state)
 	s = pool_str_dup(&p, STR("text"));
 	assert_string_equal(s.p, "text");
 	assert_int_equal(s.n, 4);
-	assert_int_equal(pool_str_dup(&p, (struct str){ NULL, 0 }).n, 0);
+	assert_int_equal(pool_str_dup(&p, (struct str){NULL, 0}).n, 0);
 	pool_reset(&p);
 	assert_int_equal(p.used_bytes, 0);
 	assert_non_null(pool_alloc(&p, 10000 / 8 * 8));

@@ -10,10 +10,10 @@ static void hash_is_siphash_1_3(void **state)
 		struct str text;
 		uint64_t hash;
 	} cases[] = {
-		{ { "a", 1 }, 0x407448d2b89b1813 },
-		{ { "abc", 3 }, 0xc03bc3a0042630f2 },
-		{ { "12345678", 8 }, 0x3489982430560a87 },
-		{ { "hello world, this is", 20 }, 0x06c40284f89d59c6 },
+		{{"a", 1}, 0x407448d2b89b1813},
+		{{"abc", 3}, 0xc03bc3a0042630f2},
+		{{"12345678", 8}, 0x3489982430560a87},
+		{{"hello world, this is", 20}, 0x06c40284f89d59c6},
 	};
 	uint64_t key[2];
 
@@ -78,7 +78,7 @@ static void table_agrees_with_array(void **state)
 static void remove_from_empty(void **state)
 {
 	struct hash_table t;
-	struct hash_node n = { 0 };
+	struct hash_node n = {0};
 
 	hash_table_init(&t);
 	hash_table_remove(&t, &n);

@@ -44,7 +44,8 @@ static void nesting_and_commas(void **state)
 	json_bool(&w, "f", false);
 	json_cstr(&w, "n", NULL);
 	json_close_object(&w);
-	expect("{\"empty\":[],\"a\":[18446744073709551615,-9223372036854775808,{},null],\"t\":true,\"f\":false,\"n\":null}");
+	expect("{\"empty\":[],\"a\":[18446744073709551615,-9223372036854775808,{},null],\"t\":true,\"f\":false,\"n\":"
+	       "null}");
 }
 
 static void numbers(void **state)
@@ -66,17 +67,17 @@ static void strings_are_escaped(void **state)
 		struct str in;
 		const char *out;
 	} cases[] = {
-		{ { "", 0 }, "\"\"" },
-		{ { NULL, 0 }, "\"\"" },
-		{ { "a\"b\\c/", 6 }, "\"a\\\"b\\\\c/\"" },
-		{ { "\0\n\x1f\x7f", 4 }, "\"\\u0000\\u000a\\u001f\\u007f\"" },
-		{ { "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9 }, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"" },
-		{ { "\xc3", 1 }, "\"\\ufffd\"" },		      /* cut short */
-		{ { "\xc0\xaf", 2 }, "\"\\ufffd\\ufffd\"" },	      /* overlong */
-		{ { "\xed\xa0\x80", 3 }, "\"\\ufffd\\ufffd\\ufffd\"" }, /* surrogate */
-		{ { "\xe0\x9f\xbf", 3 }, "\"\\ufffd\\ufffd\\ufffd\"" },
-		{ { "\xf4\x90\x80\x80", 4 }, "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" }, /* above U+10FFFF */
-		{ { "\xffx", 2 }, "\"\\ufffdx\"" },
+		{{"", 0}, "\"\""},
+		{{NULL, 0}, "\"\""},
+		{{"a\"b\\c/", 6}, "\"a\\\"b\\\\c/\""},
+		{{"\0\n\x1f\x7f", 4}, "\"\\u0000\\u000a\\u001f\\u007f\""},
+		{{"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9}, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
+		{{"\xc3", 1}, "\"\\ufffd\""},                       /* cut short */
+		{{"\xc0\xaf", 2}, "\"\\ufffd\\ufffd\""},            /* overlong */
+		{{"\xed\xa0\x80", 3}, "\"\\ufffd\\ufffd\\ufffd\""}, /* surrogate */
+		{{"\xe0\x9f\xbf", 3}, "\"\\ufffd\\ufffd\\ufffd\""},
+		{{"\xf4\x90\x80\x80", 4}, "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* above U+10FFFF */
+		{{"\xffx", 2}, "\"\\ufffdx\""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

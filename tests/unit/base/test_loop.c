@@ -30,8 +30,8 @@ static void on_alarm(struct loop_timer *timer)
 
 static void alarm_at(struct loop *l, struct alarm *a, uint64_t due_ms)
 {
-	*a = (struct alarm){ .due_ms = due_ms };
-	a->timer = (struct loop_timer){ .loop = l, .expires_ms = due_ms, .on_expire = on_alarm };
+	*a = (struct alarm){.due_ms = due_ms};
+	a->timer = (struct loop_timer){.loop = l, .expires_ms = due_ms, .on_expire = on_alarm};
 	l->n_timers++;
 	wheel_insert(l, &a->timer);
 }
@@ -62,8 +62,9 @@ static uint64_t random_below(uint64_t n)
 /* Every timer fires in the first advance that reaches it, wherever the wheel stands. */
 static void wheel_fires_in_time(void **state)
 {
-	static const uint64_t starts[] = { 0, 1, 63, 64, 4095, 4096, 262143, (1ull << 30) - 5, (1ull << 36) - 3, (1ull << 36) - 100000, 123456789 };
-	static const uint64_t reaches[] = { 10, 200, 10000, 1000000, 100000000, 1ull << 37 };
+	static const uint64_t starts[] = {
+		0, 1, 63, 64, 4095, 4096, 262143, (1ull << 30) - 5, (1ull << 36) - 3, (1ull << 36) - 100000, 123456789};
+	static const uint64_t reaches[] = {10, 200, 10000, 1000000, 100000000, 1ull << 37};
 	static struct alarm alarms[300];
 
 	for (size_t s = 0; s < ARRAY_SIZE(starts) * ARRAY_SIZE(reaches); s++) {
@@ -83,9 +84,11 @@ static void wheel_fires_in_time(void **state)
 				bool due = i % 7 && alarms[i].due_ms <= now;
 
 				if (alarms[i].fired != due)
-					fail_msg("start %llu reach %llu: timer for %llu fired %u times at %llu (turn before: %llu)",
-						 (unsigned long long)start, (unsigned long long)reach, (unsigned long long)alarms[i].due_ms,
-						 alarms[i].fired, (unsigned long long)now, (unsigned long long)before);
+					fail_msg("start %llu reach %llu: timer for %llu fired %u times at %llu (turn "
+						 "before: %llu)",
+						 (unsigned long long)start, (unsigned long long)reach,
+						 (unsigned long long)alarms[i].due_ms, alarms[i].fired,
+						 (unsigned long long)now, (unsigned long long)before);
 			}
 		}
 		assert_int_equal(l->n_timers, 0);
@@ -186,7 +189,7 @@ static void on_tick(struct loop_timer *timer)
 /* What was done between loop_new() and the first turn, or in a callback, does not shorten a delay. */
 static void timer_waits_its_whole_delay(void **state)
 {
-	struct alarm a = { 0 };
+	struct alarm a = {0};
 	struct loop *l;
 	uint64_t from;
 
@@ -202,7 +205,7 @@ static void timer_waits_its_whole_delay(void **state)
 
 static void timer_of_centuries(void **state)
 {
-	struct alarm a = { 0 };
+	struct alarm a = {0};
 	struct loop *l;
 
 	assert_int_equal(loop_new(&l), 0);
@@ -239,7 +242,7 @@ static void on_run(struct loop_task *task)
 
 static void tasks_run_once_per_turn(void **state)
 {
-	struct runs a = { 0 }, b = { 0 };
+	struct runs a = {0}, b = {0};
 	struct loop *l;
 
 	assert_int_equal(loop_new(&l), 0);
@@ -276,7 +279,7 @@ static void on_end_ready(struct loop_io *io, uint32_t revents)
 /* Both are ready in one batch; the first takes the second out, whose event must not be delivered. */
 static void io_removed_in_its_batch(void **state)
 {
-	struct end a = { 0 }, b = { 0 };
+	struct end a = {0}, b = {0};
 	struct loop *l;
 	int fds[2];
 
@@ -293,7 +296,7 @@ static void io_removed_in_its_batch(void **state)
 		loop_io_remove(&a.io);
 	else
 		loop_io_remove(&b.io);
-	loop_io_remove(&(struct loop_io){ 0 });
+	loop_io_remove(&(struct loop_io){0});
 	close(fds[0]);
 	close(fds[1]);
 	loop_free(l);
@@ -324,8 +327,8 @@ static void signals_and_wakes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(wheel_fires_in_time),	       cmocka_unit_test(wheel_never_sleeps_too_long),
-		cmocka_unit_test(timer_cancelled_by_another), cmocka_unit_test(timer_rearmed_in_callback),
+		cmocka_unit_test(wheel_fires_in_time),         cmocka_unit_test(wheel_never_sleeps_too_long),
+		cmocka_unit_test(timer_cancelled_by_another),  cmocka_unit_test(timer_rearmed_in_callback),
 		cmocka_unit_test(timer_waits_its_whole_delay), cmocka_unit_test(timer_of_centuries),
 		cmocka_unit_test(tasks_run_once_per_turn),     cmocka_unit_test(io_removed_in_its_batch),
 		cmocka_unit_test(signals_and_wakes),

@@ -18,13 +18,20 @@ static void addresses(void **state)
 		bool ok;
 		const char *again;
 	} cases[] = {
-		{ "10.0.0.1:80", true, "10.0.0.1:80" },	  { "[fd00::1]:80", true, "[fd00::1]:80" },
-		{ "[::ffff:10.0.0.1]:80", true, "10.0.0.1:80" }, { "10.0.0.1", false, NULL },
-		{ "10.0.0.1:0", false, NULL },		  { "10.0.0.1:65536", false, NULL },
-		{ "10.0.0.1:+1", false, NULL },		  { "fd00::1:80", false, NULL },
-		{ "[fd00::1:80", false, NULL },		  { "", false, NULL },
-		{ ":80", false, NULL },			  { "10.0.0.256:80", false, NULL },
-		{ "[]:80", false, NULL },		  { "10.0.0.1:8 ", false, NULL },
+		{"10.0.0.1:80", true, "10.0.0.1:80"},
+		{"[fd00::1]:80", true, "[fd00::1]:80"},
+		{"[::ffff:10.0.0.1]:80", true, "10.0.0.1:80"},
+		{"10.0.0.1", false, NULL},
+		{"10.0.0.1:0", false, NULL},
+		{"10.0.0.1:65536", false, NULL},
+		{"10.0.0.1:+1", false, NULL},
+		{"fd00::1:80", false, NULL},
+		{"[fd00::1:80", false, NULL},
+		{"", false, NULL},
+		{":80", false, NULL},
+		{"10.0.0.256:80", false, NULL},
+		{"[]:80", false, NULL},
+		{"10.0.0.1:8 ", false, NULL},
 	};
 	char text[ADDR_TEXT_BYTES];
 	struct addr a;
@@ -42,9 +49,11 @@ static void networks(void **state)
 		const char *cidr, *ip;
 		bool has;
 	} cases[] = {
-		{ "10.0.0.0/8", "10.255.1.2", true }, { "10.0.0.0/8", "11.0.0.1", false }, { "0.0.0.0/0", "1.2.3.4", true },
-		{ "10.1.2.3", "10.1.2.3", true },     { "10.1.2.3", "10.1.2.4", false },   { "10.128.0.0/9", "10.127.0.1", false },
-		{ "fd00::/8", "fdff::1", true },      { "fd00::/8", "fe00::1", false },	   { "::/0", "10.0.0.1", true },
+		{"10.0.0.0/8", "10.255.1.2", true}, {"10.0.0.0/8", "11.0.0.1", false},
+		{"0.0.0.0/0", "1.2.3.4", true},     {"10.1.2.3", "10.1.2.3", true},
+		{"10.1.2.3", "10.1.2.4", false},    {"10.128.0.0/9", "10.127.0.1", false},
+		{"fd00::/8", "fdff::1", true},      {"fd00::/8", "fe00::1", false},
+		{"::/0", "10.0.0.1", true},
 	};
 	struct cidr c;
 	struct addr a;
@@ -132,10 +141,14 @@ static void json_escapes(void **state)
 		struct str in;
 		const char *out;
 	} cases[] = {
-		{ { "plain", 5 }, "\"plain\"" },	{ { "a\"b\\c", 5 }, "\"a\\\"b\\\\c\"" },
-		{ { "\0\n\x1f", 3 }, "\"\\u0000\\u000a\\u001f\"" }, { { "\xc3\xa9", 2 }, "\"\xc3\xa9\"" },
-		{ { "\xff", 1 }, "\"\\ufffd\"" },	{ { "\xc0\x80", 2 }, "\"\\ufffd\\ufffd\"" },
-		{ { "\xed\xa0\x80", 3 }, "\"\\ufffd\\ufffd\\ufffd\"" }, { { "\x7f", 1 }, "\"\\u007f\"" },
+		{{"plain", 5}, "\"plain\""},
+		{{"a\"b\\c", 5}, "\"a\\\"b\\\\c\""},
+		{{"\0\n\x1f", 3}, "\"\\u0000\\u000a\\u001f\""},
+		{{"\xc3\xa9", 2}, "\"\xc3\xa9\""},
+		{{"\xff", 1}, "\"\\ufffd\""},
+		{{"\xc0\x80", 2}, "\"\\ufffd\\ufffd\""},
+		{{"\xed\xa0\x80", 3}, "\"\\ufffd\\ufffd\\ufffd\""},
+		{{"\x7f", 1}, "\"\\u007f\""},
 	};
 	struct json_writer w;
 	struct buf b;
@@ -180,8 +193,9 @@ static void json_nesting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(addresses), cmocka_unit_test(networks), cmocka_unit_test(numbers),	 cmocka_unit_test(splitting),
-		cmocka_unit_test(buffers),   cmocka_unit_test(pools),	  cmocka_unit_test(json_escapes), cmocka_unit_test(json_nesting),
+		cmocka_unit_test(addresses),    cmocka_unit_test(networks),     cmocka_unit_test(numbers),
+		cmocka_unit_test(splitting),    cmocka_unit_test(buffers),      cmocka_unit_test(pools),
+		cmocka_unit_test(json_escapes), cmocka_unit_test(json_nesting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

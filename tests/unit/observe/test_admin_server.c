@@ -49,7 +49,7 @@ static void conns_json(struct json_writer *w, void *user)
 		.direction = OBSERVE_INBOUND,
 		.state = CONN_OPEN,
 		.opened_ns = 5 * NS_PER_S,
-		.client = { .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 9 }, .port = 4711 },
+		.client = {.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 9}, .port = 4711},
 		.peer_spiffe_id = "spiffe://cluster.local/ns/default/sa/shop",
 		.protocol = "http/1.1",
 		.mtls = true,
@@ -65,19 +65,20 @@ static void drain(void *user)
 	drains++;
 }
 
-static const struct admin_ops ops = { is_ready, status_json, cert_json, conns_json, drain };
+static const struct admin_ops ops = {is_ready, status_json, cert_json, conns_json, drain};
 
 /* ---- the bed ---- */
 
 static int bed_new(void **state)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 
 	assert_int_equal(loop_new(&loop), 0);
 	assert_int_equal(observe_new(-1, "default", "web", &observe), 0);
 	fds[ADMIN] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(bind(fds[ADMIN], (struct sockaddr *)&sun, sizeof(sa_family_t)), 0); /* a name of the kernel's choice */
+	assert_int_equal(bind(fds[ADMIN], (struct sockaddr *)&sun, sizeof(sa_family_t)),
+			 0); /* a name of the kernel's choice */
 	for (int i = READY; i < PORTS; i++) {
 		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 		assert_int_equal(bind(fds[i], (struct sockaddr *)&sin, sizeof(sin)), 0);
@@ -181,7 +182,7 @@ static void ready(void **state)
 
 static void metrics(void **state)
 {
-	struct observe_record r = { .status = 200, .destination = { "web-1", "default", "", "default", "web" } };
+	struct observe_record r = {.status = 200, .destination = {"web-1", "default", "", "default", "web"}};
 
 	observe_http_end(observe, &r);
 	ask(METRICS, GET("/metrics"));
@@ -202,14 +203,16 @@ static void only_reading(void **state)
 	static const struct {
 		const char *text, *status;
 	} cases[] = {
-		{ "POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 " },
-		{ "DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 " },
-		{ "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 413 " },
-		{ "GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n24\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n\r\n0\r\n\r\n", "HTTP/1.1 413 " },
-		{ "GET /metrics\r\n\r\n", "HTTP/1.1 400 " },
-		{ "\x16\x03\x01\x02\r\n\r\n", "HTTP/1.1 400 " },
-		{ "GET /metrics HTTP/1.1\r\nHost : x\r\n\r\n", "HTTP/1.1 400 " },
-		{ "GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "HTTP/1.1 200 " },
+		{"POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 "},
+		{"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 "},
+		{"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 413 "},
+		{"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n24\r\nGET /metrics "
+		 "HTTP/1.1\r\nHost: x\r\n\r\n\r\n0\r\n\r\n",
+		 "HTTP/1.1 413 "},
+		{"GET /metrics\r\n\r\n", "HTTP/1.1 400 "},
+		{"\x16\x03\x01\x02\r\n\r\n", "HTTP/1.1 400 "},
+		{"GET /metrics HTTP/1.1\r\nHost : x\r\n\r\n", "HTTP/1.1 400 "},
+		{"GET /metrics HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "HTTP/1.1 200 "},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -235,7 +238,8 @@ static size_t count(const char *text, const char *what)
 /* Requests in one packet and in single bytes; the connection is kept, and closed when the client says so. */
 static void kept_alive(void **state)
 {
-	const char *text = "GET /ready HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" GET("/ready");
+	const char *text =
+		"GET /ready HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" GET("/ready");
 	int fd;
 
 	ask(READY, text);
@@ -302,7 +306,8 @@ static void admin_ops_answer(void **state)
 	assert_non_null(json_object_get(a, "spiffe_id"));
 	json_decref(a);
 	a = ask_json("{\"op\":\"stats\"}\n");
-	assert_non_null(strstr(json_string_value(json_object_get(a, "metrics")), "# TYPE istio_requests_total counter"));
+	assert_non_null(
+		strstr(json_string_value(json_object_get(a, "metrics")), "# TYPE istio_requests_total counter"));
 	json_decref(a);
 	assert_int_equal(drains, 0);
 	json_decref(ask_json("{\"op\":\"drain\"}\n"));
@@ -311,8 +316,14 @@ static void admin_ops_answer(void **state)
 
 static void admin_refuses(void **state)
 {
-	static const char *const bad[] = { "\n", "{}\n", "[]\n", "{\"op\":1}\n", "{\"op\":\"down\"}\n", "{\"op\":\"drain\",\"op\":\"status\"}\n",
-					   "{\"op\":\"status\"\n", "\xff\xff\n" };
+	static const char *const bad[] = {"\n",
+					  "{}\n",
+					  "[]\n",
+					  "{\"op\":1}\n",
+					  "{\"op\":\"down\"}\n",
+					  "{\"op\":\"drain\",\"op\":\"status\"}\n",
+					  "{\"op\":\"status\"\n",
+					  "\xff\xff\n"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		json_t *a = ask_json(bad[i]);
@@ -376,9 +387,16 @@ static void out_of_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(ready),	    CASE(metrics),	   CASE(only_reading),	CASE(kept_alive),
-		CASE(too_large),    CASE(admin_ops_answer), CASE(admin_refuses), CASE(limits_are_per_listener),
-		CASE(out_of_descriptors), CASE(slow_clients_end),
+		CASE(ready),
+		CASE(metrics),
+		CASE(only_reading),
+		CASE(kept_alive),
+		CASE(too_large),
+		CASE(admin_ops_answer),
+		CASE(admin_refuses),
+		CASE(limits_are_per_listener),
+		CASE(out_of_descriptors),
+		CASE(slow_clients_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "proxy/dns/dns_message.h"
 
-#define HEAD(flags, qd, ar) 0x12, 0x34, (flags) >> 8, (flags) & 0xff, 0, qd, 0, 0, 0, 0, 0, ar
+#define HEAD(flags, qd, ar) 0x12, 0x34, (flags) >> 8, (flags)&0xff, 0, qd, 0, 0, 0, 0, 0, ar
 
 struct packet {
 	const char *name;
@@ -18,24 +18,32 @@ struct packet {
 };
 
 static const struct packet packets[] = {
-	{ "A of web.default", 0, "web.default", 29, { HEAD(0x0100, 1, 0), 3, 'w', 'E', 'b', 7, 'd', 'e', 'f', 'a', 'u', 'l', 't', 0, 0, 1, 0, 1 } },
-	{ "root", 0, "", 17, { HEAD(0x0100, 1, 0), 0, 0, 1, 0, 1 } },
-	{ "EDNS", 0, "a", 30, { HEAD(0x0100, 1, 1), 1, 'a', 0, 0, 28, 0, 1, 0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0 } },
-	{ "empty", DNS_E_IGNORE, NULL, 0, { 0 } },
-	{ "short header", DNS_E_IGNORE, NULL, 11, { HEAD(0, 1, 0) } },
-	{ "a reply", DNS_E_IGNORE, NULL, 17, { HEAD(0x8100, 1, 0), 0, 0, 1, 0, 1 } },
-	{ "opcode STATUS", DNS_E_NOTIMP, NULL, 17, { HEAD(0x1000, 1, 0), 0, 0, 1, 0, 1 } },
-	{ "no question", DNS_E_FORMERR, NULL, 12, { HEAD(0, 0, 0) } },
-	{ "two questions", DNS_E_FORMERR, NULL, 22, { HEAD(0, 2, 0), 0, 0, 1, 0, 1, 0, 0, 1, 0, 1 } },
-	{ "label beyond the end", DNS_E_FORMERR, NULL, 14, { HEAD(0, 1, 0), 9, 'a' } },
-	{ "pointer in the question", DNS_E_FORMERR, NULL, 18, { HEAD(0, 1, 0), 0xc0, 12, 0, 1, 0, 1 } },
-	{ "label of 64", DNS_E_FORMERR, NULL, 80, { HEAD(0, 1, 0), 64 } },
-	{ "dot inside a label", DNS_E_FORMERR, NULL, 21, { HEAD(0, 1, 0), 3, 'a', '.', 'b', 0, 0, 1, 0, 1 } },
-	{ "NUL inside a label", DNS_E_FORMERR, NULL, 21, { HEAD(0, 1, 0), 3, 'a', 0, 'b', 0, 0, 1, 0, 1 } },
-	{ "no type", DNS_E_FORMERR, NULL, 14, { HEAD(0, 1, 0), 0, 0 } },
-	{ "additional missing", DNS_E_FORMERR, NULL, 17, { HEAD(0, 1, 1), 0, 0, 1, 0, 1 } },
-	{ "two OPT", DNS_E_FORMERR, NULL, 39, { HEAD(0, 1, 2), 0, 0, 1, 0, 1, 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0 } },
-	{ "OPT too long", DNS_E_FORMERR, NULL, 28, { HEAD(0, 1, 1), 0, 0, 1, 0, 1, 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9 } },
+	{"A of web.default",
+	 0,
+	 "web.default",
+	 29,
+	 {HEAD(0x0100, 1, 0), 3, 'w', 'E', 'b', 7, 'd', 'e', 'f', 'a', 'u', 'l', 't', 0, 0, 1, 0, 1}},
+	{"root", 0, "", 17, {HEAD(0x0100, 1, 0), 0, 0, 1, 0, 1}},
+	{"EDNS", 0, "a", 30, {HEAD(0x0100, 1, 1), 1, 'a', 0, 0, 28, 0, 1, 0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0}},
+	{"empty", DNS_E_IGNORE, NULL, 0, {0}},
+	{"short header", DNS_E_IGNORE, NULL, 11, {HEAD(0, 1, 0)}},
+	{"a reply", DNS_E_IGNORE, NULL, 17, {HEAD(0x8100, 1, 0), 0, 0, 1, 0, 1}},
+	{"opcode STATUS", DNS_E_NOTIMP, NULL, 17, {HEAD(0x1000, 1, 0), 0, 0, 1, 0, 1}},
+	{"no question", DNS_E_FORMERR, NULL, 12, {HEAD(0, 0, 0)}},
+	{"two questions", DNS_E_FORMERR, NULL, 22, {HEAD(0, 2, 0), 0, 0, 1, 0, 1, 0, 0, 1, 0, 1}},
+	{"label beyond the end", DNS_E_FORMERR, NULL, 14, {HEAD(0, 1, 0), 9, 'a'}},
+	{"pointer in the question", DNS_E_FORMERR, NULL, 18, {HEAD(0, 1, 0), 0xc0, 12, 0, 1, 0, 1}},
+	{"label of 64", DNS_E_FORMERR, NULL, 80, {HEAD(0, 1, 0), 64}},
+	{"dot inside a label", DNS_E_FORMERR, NULL, 21, {HEAD(0, 1, 0), 3, 'a', '.', 'b', 0, 0, 1, 0, 1}},
+	{"NUL inside a label", DNS_E_FORMERR, NULL, 21, {HEAD(0, 1, 0), 3, 'a', 0, 'b', 0, 0, 1, 0, 1}},
+	{"no type", DNS_E_FORMERR, NULL, 14, {HEAD(0, 1, 0), 0, 0}},
+	{"additional missing", DNS_E_FORMERR, NULL, 17, {HEAD(0, 1, 1), 0, 0, 1, 0, 1}},
+	{"two OPT",
+	 DNS_E_FORMERR,
+	 NULL,
+	 39,
+	 {HEAD(0, 1, 2), 0, 0, 1, 0, 1, 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0}},
+	{"OPT too long", DNS_E_FORMERR, NULL, 28, {HEAD(0, 1, 1), 0, 0, 1, 0, 1, 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9}},
 };
 
 static void questions(void **state)
@@ -67,7 +75,7 @@ static void questions_cut(void **state)
 
 static void long_name(void **state)
 {
-	uint8_t p[512] = { HEAD(0, 1, 0) };
+	uint8_t p[512] = {HEAD(0, 1, 0)};
 	size_t at = 12;
 	struct dns_query q;
 
@@ -84,7 +92,9 @@ static void long_name(void **state)
 static void answers(void **state)
 {
 	const struct addr mixed[3] = {
-		{ .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 1 } }, { .ip = { 0xfd, [15] = 1 } }, { .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 2 } },
+		{.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}},
+		{.ip = {0xfd, [15] = 1}},
+		{.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 2}},
 	};
 	uint8_t out[512];
 	struct dns_query q;
@@ -92,9 +102,9 @@ static void answers(void **state)
 
 	assert_int_equal(dns_query_parse(packets[0].bytes, packets[0].n, &q), 0);
 	n = dns_answer_format(&q, packets[0].bytes, DNS_OK, mixed, 3, 1, 5, out, sizeof(out));
-	assert_int_equal(n, packets[0].n + 2 * 16);	/* two A records, the AAAA passed over */
+	assert_int_equal(n, packets[0].n + 2 * 16); /* two A records, the AAAA passed over */
 	assert_int_equal(out[7], 2);
-	assert_int_equal(out[n - 1], 1);		/* began with the second of its family: 10.0.0.2, then 10.0.0.1 */
+	assert_int_equal(out[n - 1], 1); /* began with the second of its family: 10.0.0.2, then 10.0.0.1 */
 	assert_memory_equal(out + 12, packets[0].bytes + 12, packets[0].n - 12); /* the question's case is kept */
 	n = dns_answer_format(&q, packets[0].bytes, DNS_OK, mixed, 3, 0, 5, out, packets[0].n + 20);
 	assert_int_equal(out[7], 1);
@@ -138,7 +148,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(questions), cmocka_unit_test(questions_cut), cmocka_unit_test(long_name),
-		cmocka_unit_test(answers),   cmocka_unit_test(edns_answer),	cmocka_unit_test(replies),
+		cmocka_unit_test(answers),   cmocka_unit_test(edns_answer),   cmocka_unit_test(replies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

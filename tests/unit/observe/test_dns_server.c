@@ -4,7 +4,8 @@
  *
  *     client (UDP, TCP) --> server --> upstream[0], upstream[1] (the test's own sockets)
  *                             |
- *                          subscriber: played here, so that the test says what is known, what is asked for and when it is answered
+ *                          subscriber: played here, so that the test says what is known, what is asked for and when it
+ * is answered
  */
 #include "tests/unit/base/unit.h"
 #include <errno.h>
@@ -20,7 +21,7 @@
 /* ---- the subscriber and what it knows ---- */
 
 static struct addr upstream_addrs[2];
-static struct self self = { .dns_upstream = upstream_addrs };
+static struct self self = {.dns_upstream = upstream_addrs};
 static bool no_snapshot;
 static struct subscriber_wait *waits[600];
 static unsigned int n_waits, n_cancelled;
@@ -40,26 +41,28 @@ const struct self *snapshot_self(const struct snapshot *s)
 bool snapshot_dns_find(const struct snapshot *s, struct str name, struct dns_name *ret)
 {
 	static const struct addr web[] = {
-		{ .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 1 } },
-		{ .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 2 } },
-		{ .ip = { 0xfd, [15] = 1 } },
-		{ .ip = { [10] = 0xff, [11] = 0xff, 10, 0, 0, 3 } },
-		{ .ip = { 0xfd, [15] = 2 } },
+		{.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}},
+		{.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 2}},
+		{.ip = {0xfd, [15] = 1}},
+		{.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 3}},
+		{.ip = {0xfd, [15] = 2}},
 	};
 	static struct addr many[200];
 
 	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
-		many[i] = (struct addr){ .ip = { [10] = 0xff, [11] = 0xff, 10, 1, 0, (uint8_t)i } };
+		many[i] = (struct addr){.ip = {[10] = 0xff, [11] = 0xff, 10, 1, 0, (uint8_t)i}};
 	if (str_eq(name, STR("web.default")))
-		*ret = (struct dns_name){ .known = true, .canonical = "web.default", .addresses = web, .n_addresses = ARRAY_SIZE(web) };
+		*ret = (struct dns_name){
+			.known = true, .canonical = "web.default", .addresses = web, .n_addresses = ARRAY_SIZE(web)};
 	else if (str_eq(name, STR("many.default")))
-		*ret = (struct dns_name){ .known = true, .canonical = "", .addresses = many, .n_addresses = ARRAY_SIZE(many) };
+		*ret = (struct dns_name){
+			.known = true, .canonical = "", .addresses = many, .n_addresses = ARRAY_SIZE(many)};
 	else if (str_eq(name, STR("empty.default")))
-		*ret = (struct dns_name){ .known = true, .canonical = "" };
+		*ret = (struct dns_name){.known = true, .canonical = ""};
 	else if (str_eq(name, STR("late.default")) && late_is_known)
-		*ret = (struct dns_name){ .known = true, .canonical = "", .addresses = web, .n_addresses = 1 };
+		*ret = (struct dns_name){.known = true, .canonical = "", .addresses = web, .n_addresses = 1};
 	else if (str_eq(name, STR("outside.example")))
-		*ret = (struct dns_name){ .known = false };
+		*ret = (struct dns_name){.known = false};
 	else
 		return false;
 	return true;
@@ -100,7 +103,7 @@ static uint8_t got[70000];
 
 static int socket_bound(int type)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
@@ -139,7 +142,7 @@ static int bed_new(void **state)
 		assert_int_equal(getsockname(upstream[i], (struct sockaddr *)&sin, &len), 0);
 		assert_int_equal(addr_from_sockaddr((struct sockaddr *)&sin, &upstream_addrs[i]), 0);
 	}
-	return dns_server_new(loop, &(struct dns_server_fds){ udp_fd, -1, tcp_fd, -1 }, NULL, NULL, &server);
+	return dns_server_new(loop, &(struct dns_server_fds){udp_fd, -1, tcp_fd, -1}, NULL, NULL, &server);
 }
 
 static int bed_free(void **state)
@@ -165,7 +168,8 @@ static ssize_t turn_until(int fd, int ms)
 	return -1;
 }
 
-static size_t query_put(uint8_t *p, uint16_t id, const char *name, uint16_t type, uint16_t edns_bytes, uint8_t edns_version)
+static size_t query_put(uint8_t *p, uint16_t id, const char *name, uint16_t type, uint16_t edns_bytes,
+			uint8_t edns_version)
 {
 	size_t at = 12;
 
@@ -179,10 +183,13 @@ static size_t query_put(uint8_t *p, uint16_t id, const char *name, uint16_t type
 		at += n;
 		name += n + (name[n] == '.');
 	}
-	memcpy(p + at, (uint8_t[]){ 0, (uint8_t)(type >> 8), (uint8_t)type, 0, 1 }, 5);
+	memcpy(p + at, (uint8_t[]){0, (uint8_t)(type >> 8), (uint8_t)type, 0, 1}, 5);
 	at += 5;
 	if (edns_bytes) {
-		memcpy(p + at, (uint8_t[]){ 0, 0, 41, (uint8_t)(edns_bytes >> 8), (uint8_t)edns_bytes, 0, edns_version, 0, 0, 0, 0 }, 11);
+		memcpy(p + at,
+		       (uint8_t[]){0, 0, 41, (uint8_t)(edns_bytes >> 8), (uint8_t)edns_bytes, 0, edns_version, 0, 0, 0,
+				   0},
+		       11);
 		at += 11;
 	}
 	return at;
@@ -197,9 +204,9 @@ static void ask(uint16_t id, const char *name, uint16_t type)
 	assert_int_equal(send(client, asked, n_asked, 0), n_asked);
 }
 
-#define RCODE()	  (got[3] & 0xf)
+#define RCODE()   (got[3] & 0xf)
 #define ANSWERS() (got[6] << 8 | got[7])
-#define TC()	  (got[2] & 0x02)
+#define TC()      (got[2] & 0x02)
 
 /* Asks by UDP and checks what every answer has. */
 static size_t answer_to(const char *name, uint16_t type)
@@ -235,7 +242,7 @@ static void mesh_names(void **state)
 /* Resolvers ask for A and AAAA together: each has a turn of its own, or the first A would always be the same. */
 static void addresses_take_turns(void **state)
 {
-	unsigned int first4[4] = { 0 }, first6[3] = { 0 };
+	unsigned int first4[4] = {0}, first6[3] = {0};
 
 	for (int i = 0; i < 12; i++) {
 		answer_to("web.default", DNS_A);
@@ -293,7 +300,7 @@ static void names_of_no_mesh(void **state)
 
 static void malformed_and_unwanted(void **state)
 {
-	uint8_t p[2048] = { 1, 2, 0x01, 0, 0, 9 };
+	uint8_t p[2048] = {1, 2, 0x01, 0, 0, 9};
 
 	assert_int_equal(send(client, p, 5, 0), 5); /* no header: no answer */
 	assert_int_equal(turn_until(client, 30), -1);
@@ -360,12 +367,14 @@ static void forwards_and_believes_only_the_right_reply(void **state)
 	memcpy(reply, got, (size_t)k);
 	reply[2] |= 0x80;
 	reply[3] |= 3;
-	assert_int_equal(sendto(upstream[1], reply, (size_t)k, 0, (struct sockaddr *)&from, len), k); /* another server */
+	assert_int_equal(sendto(upstream[1], reply, (size_t)k, 0, (struct sockaddr *)&from, len),
+			 k); /* another server */
 	reply[0] ^= 1;
 	assert_int_equal(sendto(upstream[0], reply, (size_t)k, 0, (struct sockaddr *)&from, len), k); /* another id */
 	reply[0] ^= 1;
 	reply[13] ^= 0x20;
-	assert_int_equal(sendto(upstream[0], reply, (size_t)k, 0, (struct sockaddr *)&from, len), k); /* another question */
+	assert_int_equal(sendto(upstream[0], reply, (size_t)k, 0, (struct sockaddr *)&from, len),
+			 k); /* another question */
 	reply[13] ^= 0x20;
 	assert_int_equal(turn_until(client, 50), -1);
 	assert_int_equal(sendto(upstream[0], reply, (size_t)k, 0, (struct sockaddr *)&from, len), k);
@@ -482,7 +491,7 @@ static void tcp_half_closed(void **state)
 
 static void tcp_abuse_ends_the_connection(void **state)
 {
-	static const uint8_t bad[][14] = { { 0xff, 0xff }, { 0, 0 }, { 0, 5, 1, 2, 3, 4, 5 }, { 0, 12, 0, 0, 0x80 } };
+	static const uint8_t bad[][14] = {{0xff, 0xff}, {0, 0}, {0, 5, 1, 2, 3, 4, 5}, {0, 12, 0, 0, 0x80}};
 	int fds[40], waiting = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -507,7 +516,7 @@ static void tcp_abuse_ends_the_connection(void **state)
 static void tcp_asker_leaves(void **state)
 {
 	int fd = socket_to(tcp_fd, SOCK_STREAM);
-	struct linger now = { 1, 0 };
+	struct linger now = {1, 0};
 	uint8_t p[100];
 	size_t n = framed_put(p, 1, "late.default", DNS_A);
 
@@ -555,11 +564,21 @@ static void tcp_without_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(mesh_names),	      CASE(addresses_take_turns),	CASE(names_not_seen_before),
-		CASE(names_of_no_mesh),	      CASE(malformed_and_unwanted),	CASE(answers_fit_the_asker),
-		CASE(forwards_and_believes_only_the_right_reply), CASE(asks_the_next_server), CASE(large_replies_are_cut),
-		CASE(at_most_512_wait),	      CASE(tcp_in_pieces_and_in_a_row), CASE(tcp_half_closed),
-		CASE(tcp_abuse_ends_the_connection), CASE(tcp_asker_leaves),	CASE(tcp_without_descriptors),
+		CASE(mesh_names),
+		CASE(addresses_take_turns),
+		CASE(names_not_seen_before),
+		CASE(names_of_no_mesh),
+		CASE(malformed_and_unwanted),
+		CASE(answers_fit_the_asker),
+		CASE(forwards_and_believes_only_the_right_reply),
+		CASE(asks_the_next_server),
+		CASE(large_replies_are_cut),
+		CASE(at_most_512_wait),
+		CASE(tcp_in_pieces_and_in_a_row),
+		CASE(tcp_half_closed),
+		CASE(tcp_abuse_ends_the_connection),
+		CASE(tcp_asker_leaves),
+		CASE(tcp_without_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

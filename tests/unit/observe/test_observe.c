@@ -17,7 +17,7 @@ static struct observe_record record(uint16_t status, const char *service)
 {
 	return (struct observe_record){
 		.direction = OBSERVE_OUTBOUND,
-		.destination = { "web-1", "default", "spiffe://cluster.local/ns/default/sa/web", "default", service },
+		.destination = {"web-1", "default", "spiffe://cluster.local/ns/default/sa/web", "default", service},
 		.mtls = true,
 		.duration_ns = 3000000,
 		.bytes_in = 10,
@@ -58,7 +58,8 @@ static void series(void **state)
 	char *text;
 
 	assert_int_equal(observe_new(-1, "default", "shop", &o), 0);
-	assert_int_equal(observe_set_self(o, "default", "shop", "shop", "spiffe://cluster.local/ns/default/sa/shop"), 0);
+	assert_int_equal(observe_set_self(o, "default", "shop", "shop", "spiffe://cluster.local/ns/default/sa/shop"),
+			 0);
 	for (int i = 0; i < 3; i++)
 		observe_http_end(o, &r);
 	r.status = 503;
@@ -140,7 +141,7 @@ static int line_cmp(const void *a, const void *b)
 /* Records that differ in what no label shows make one series: a scrape with a line twice is refused by Prometheus. */
 static void no_line_twice(void **state)
 {
-	static const char *const protocols[] = { "HTTP/1.0", "HTTP/1.1", "HTTP/2" };
+	static const char *const protocols[] = {"HTTP/1.0", "HTTP/1.1", "HTTP/2"};
 	char *text, *lines[5000], *save = NULL;
 	size_t n = 0;
 	struct observe *o;
@@ -315,7 +316,7 @@ static void log_to_a_full_disk(void **state)
 
 static void refusals(void **state)
 {
-	struct observe_record r = { .direction = OBSERVE_INBOUND, .reason = TRM_REASON_PLAINTEXT_REFUSED };
+	struct observe_record r = {.direction = OBSERVE_INBOUND, .reason = TRM_REASON_PLAINTEXT_REFUSED};
 	struct json_writer w;
 	struct observe *o;
 	struct buf b;
@@ -344,10 +345,17 @@ static void refusals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(series),    cmocka_unit_test(series_limit),	       cmocka_unit_test(log_lines),
-		cmocka_unit_test(overflow_counts_all), cmocka_unit_test(no_line_twice), cmocka_unit_test(labels_are_escaped),
-		cmocka_unit_test(log_to_a_full_pipe), cmocka_unit_test(log_to_a_full_disk),
-		cmocka_unit_test(log_limit), cmocka_unit_test(log_that_takes_nothing), cmocka_unit_test(refusals),
+		cmocka_unit_test(series),
+		cmocka_unit_test(series_limit),
+		cmocka_unit_test(log_lines),
+		cmocka_unit_test(overflow_counts_all),
+		cmocka_unit_test(no_line_twice),
+		cmocka_unit_test(labels_are_escaped),
+		cmocka_unit_test(log_to_a_full_pipe),
+		cmocka_unit_test(log_to_a_full_disk),
+		cmocka_unit_test(log_limit),
+		cmocka_unit_test(log_that_takes_nothing),
+		cmocka_unit_test(refusals),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
