@@ -188,7 +188,16 @@ class Mesh:
                 subprocess.run([TRAMMEL, "down"], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
         finally:
             self._sweep()
+            reports = self._sanitizer_reports()
             shutil.rmtree(self.root, ignore_errors=True)
+        assert not reports, reports
+
+    def _sanitizer_reports(self):
+        """What sanitizers wrote into any log: a test that passed otherwise fails by it."""
+        words = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "UndefinedBehaviorSanitizer")
+        text = self.logs(1 << 20).splitlines()
+        at = [i for i, l in enumerate(text) if any(w in l for w in words)]
+        return "\n".join(text[at[0]:at[0] + 60]) if at else ""
 
     def _sweep(self):
         """What a mesh that broke left: only processes that carry our run folder, only mounts and pins below our folders."""
