@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define BACKLOG 512
+
 /* Fills @ret; *@ret_dir_fd keeps the folder open as long as the address is used (-1 when the path is short). */
 static int address_set(const char *path, struct sockaddr_un *ret, int *ret_dir_fd)
 {
@@ -32,7 +34,7 @@ static int address_set(const char *path, struct sockaddr_un *ret, int *ret_dir_f
 	return 0;
 }
 
-int unix_socket_connect(const char *path, int *ret)
+static int socket_connect(const char *path, int flags, int *ret)
 {
 	_cleanup_(fd_closep) int fd = -1, dir_fd = -1;
 	struct sockaddr_un sun;
@@ -40,11 +42,21 @@ int unix_socket_connect(const char *path, int *ret)
 
 	if (r < 0)
 		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
 		return -errno;
 	*ret = TAKE_FD(fd);
 	return 0;
+}
+
+int unix_socket_connect(const char *path, int *ret)
+{
+	return socket_connect(path, 0, ret);
+}
+
+int unix_socket_connect_at_once(const char *path, int *ret)
+{
+	return socket_connect(path, SOCK_NONBLOCK, ret);
 }
 
 int unix_socket_listen(const char *path, mode_t mode, int *ret)
@@ -56,8 +68,8 @@ int unix_socket_listen(const char *path, mode_t mode, int *ret)
 
 	if (r < 0)
 		return r;
-	r = unix_socket_connect(path, &other);
-	if (r == 0)
+	r = unix_socket_connect_at_once(path, &other);
+	if (r == 0 || r == -EAGAIN)
 		return -EADDRINUSE;
 	if (r == -ECONNREFUSED)
 		(void)unlink(path); /* bind() says what is wrong if it stays */
@@ -67,7 +79,7 @@ int unix_socket_listen(const char *path, mode_t mode, int *ret)
 	mask = umask(0777 & ~mode); /* from its first moment on the file has the right mode */
 	r = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 ? -errno : 0;
 	umask(mask);
-	if (r == 0 && listen(fd, 128) < 0)
+	if (r == 0 && listen(fd, BACKLOG) < 0)
 		r = -errno;
 	if (r < 0)
 		return r;

@@ -14,5 +14,7 @@
 MUST_CHECK int unix_socket_listen(const char *path, mode_t mode, int *ret);
 /** unix_socket_connect() - blocking connection to @path */
 MUST_CHECK int unix_socket_connect(const char *path, int *ret);
+/** unix_socket_connect_at_once() - non-blocking: a unix socket connects at once or not at all; -EAGAIN when the backlog is full */
+MUST_CHECK int unix_socket_connect_at_once(const char *path, int *ret);
 
 #endif

@@ -426,7 +426,7 @@ static struct origin *origin_get(struct model *m, const char *name)
 	o = calloc(1, sizeof(*o) + strlen(name) + 1);
 	if (!o)
 		return NULL;
-	strcpy(o->name, name);
+	memcpy(o->name, name, strlen(name) + 1);
 	list_push_back(&m->origins, &o->link);
 	return o;
 }

@@ -144,7 +144,7 @@ bool field_labels(struct check *c, const struct field *f, const char *const **re
 		text = check_alloc(c, strlen(key) + strlen(value) + 2, 1);
 		if (!text)
 			return false;
-		sprintf(text, "%s=%s", key, value);
+		snprintf(text, strlen(key) + strlen(value) + 2, "%s=%s", key, value);
 		labels[n++] = text;
 	}
 	if (n > 1)

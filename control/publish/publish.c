@@ -11,15 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "control/publish/caller.h"
 #include "control/publish/proxy.h"
 
 #define LEAF_LIFE_S 86400
 
-#define BACKLOG          512
 #define ACCEPTS_PER_TURN 64
 #define ACCEPT_AGAIN_MS  100
 #define PROXIES_MAX      8192
@@ -140,47 +138,6 @@ static void on_accept(struct loop_io *io, uint32_t revents)
 
 /* Start and end */
 
-/* Removes the file of an agent that is gone; a socket that answers is somebody's. */
-static int stale_remove(const struct sockaddr_un *sa)
-{
-	_cleanup_(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (lstat(sa->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN)
-		return -EADDRINUSE;
-	return unlink(sa->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-static int socket_listen(const char *path, int *ret)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	_cleanup_(fd_closep) int fd = -1;
-	int r;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	r = stale_remove(&sa);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	if (chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0) {
-		r = -errno;
-		unlink(path);
-		return r;
-	}
-	*ret = TAKE_FD(fd);
-	return 0;
-}
-
 static int leaf_life_get(uint64_t *ret)
 {
 	const char *text = getenv("TRAMMEL_LEAF_TTL_S");
@@ -204,7 +161,7 @@ int publish_new(struct loop *loop, const char *socket_path, struct ca *ca, const
 	cut_store_init(&pub->cuts, ca_bundle_pem(ca));
 	r = leaf_life_get(&pub->leaf_life_s);
 	if (r == 0)
-		r = socket_listen(socket_path, &pub->fd);
+		r = unix_socket_listen(socket_path, 0666, &pub->fd);
 	if (r == 0) {
 		pub->socket_path = strdup(socket_path);
 		r = pub->socket_path ? loop_io_add(loop, &pub->io, pub->fd, EPOLLIN, on_accept) : -ENOMEM;

@@ -81,7 +81,7 @@ static void writer_add(struct file_source *s, const char *name)
 	if (s->n_writers == WRITERS_MAX || strlen(name) > NAME_MAX)
 		return;
 	w = &s->writers[s->n_writers++];
-	strcpy(w->name, name);
+	memcpy(w->name, name, strlen(name) + 1);
 	w->last_ns = clock_mono_ns();
 }
 

@@ -15,11 +15,11 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rpc/rpc.h"
+#include "base/unix_socket.h"
 #include "config.h"
 #include "proxy/snapshot/build.h"
 #include "proxy/subscribe/renewal.h"
@@ -318,26 +318,10 @@ static const struct rpc_call_ops stream_ops = { .on_message = on_message,
 
 /* Connecting */
 
-static int socket_connect(const char *path, int *ret)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	_cleanup_(fd_closep) int fd = -1;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* a unix socket connects at once or not at all: EAGAIN means that the backlog is full */
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	*ret = TAKE_FD(fd);
-	return 0;
-}
-
 static int open_stream(struct subscriber *s)
 {
 	const struct rpc_target target = { .path = "/trammel.v1.Publish/Stream" };
-	int fd = -1, r = socket_connect(s->socket_path, &fd);
+	int fd = -1, r = unix_socket_connect_at_once(s->socket_path, &fd);
 
 	if (r == 0)
 		r = rpc_client_new(s->loop, fd, &conn_settings, &conn_ops, s, &s->conn);
