@@ -3,6 +3,7 @@
 #include "proxy/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,6 +11,7 @@
 
 #define HANDSHAKES_MAX 1000
 #define FDS_RESERVED   256
+#define TRIM_CONNS     64
 
 /* Each connection needs two descriptors: its own and that of its endpoint. */
 static size_t conns_max(void)
@@ -101,6 +103,11 @@ static void on_idle_task(struct loop_task *task)
 
 void worker_conn_closed(struct worker *w)
 {
+	/* After a crowd has left, what it used goes back to the system: once, not with every connection. */
+	if (w->n_conns_peak >= TRIM_CONNS && w->conns.n_conns < w->n_conns_peak / 4) {
+		w->n_conns_peak = w->conns.n_conns;
+		malloc_trim(0);
+	}
 	if (w->draining && w->conns.n_conns == 0)
 		loop_task_defer(w->loop, &w->idle_task, on_idle_task);
 }

@@ -40,6 +40,7 @@ struct worker {
 	struct exchange *exchanges_free;
 	size_t n_exchanges_free;
 	size_t n_handshakes_max, n_conns_max;
+	size_t n_conns_peak; /* since memory was last given back */
 	bool draining;
 	void (*on_idle)(struct worker *w); /* draining and no connection left */
 	struct loop_task idle_task;

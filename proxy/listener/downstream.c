@@ -41,6 +41,7 @@ int downstream_new(struct worker *w, int fd, enum observe_direction direction, c
 	d->conn.opened_ns = loop_now_ns(w->loop);
 	d->conn.opened_wall_ns = worker_wall_ns(w);
 	conn_registry_add(&w->conns, &d->conn);
+	w->n_conns_peak = MAX(w->n_conns_peak, w->conns.n_conns);
 	*ret = d;
 	return 0;
 }
