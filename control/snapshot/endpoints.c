@@ -320,16 +320,19 @@ static int addr_list_add(struct build *b, struct addr_list *l, const struct addr
 static int pod_add(struct build *b, const struct mesh_service *svc, const char *name, const struct addr_list *l)
 {
 	struct pod_entry *e = pool_zalloc(&b->s->pool, sizeof(*e));
+	size_t n = strlen(name);
 	char *canonical;
 
 	if (!e)
 		return -ENOMEM;
 	*e = (struct pod_entry){.service = svc, .addresses = l->items, .n_addresses = l->n};
 	e->name = text_dup(&b->s->pool, name);
-	canonical = pool_alloc(&b->s->pool, strlen(name) + strlen(svc->hostname) + 2);
+	canonical = pool_alloc(&b->s->pool, n + strlen(svc->hostname) + 2);
 	if (!e->name || !canonical)
 		return -ENOMEM;
-	snprintf(canonical, strlen(name) + strlen(svc->hostname) + 2, "%s.%s", name, svc->hostname);
+	memcpy(canonical, name, n);
+	canonical[n] = '.';
+	memcpy(canonical + n + 1, svc->hostname, strlen(svc->hostname) + 1);
 	e->canonical = canonical;
 	return hash_table_add(&b->s->pods, &e->node, pod_hash(svc, str_from(name)));
 }
