@@ -28,7 +28,7 @@ packages_ensure() {
 	return $rc
 }
 
-# build_ensure DIR [meson options]: configure once, build
+# build_ensure DIR [meson options]: configure once, build (what $build_targets names, else all)
 build_ensure() {
 	local dir=$1 log
 	shift
@@ -36,7 +36,7 @@ build_ensure() {
 	if [ ! -e "$dir/build.ninja" ]; then
 		meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
 	fi
-	ninja -C "$dir" >"$log" 2>&1 || { tail -n 60 "$log" >&2; rm -f "$log"; return 1; }
+	ninja -C "$dir" ${build_targets-} >"$log" 2>&1 || { tail -n 60 "$log" >&2; rm -f "$log"; return 1; }
 	tail -n 1 "$log"
 	rm -f "$log"
 }
