@@ -160,8 +160,11 @@ class Mesh:
     # End
 
     def down(self):
+        logs = self._open_logs()
         r = self.trammel("down", timeout=60)
         self.is_up = False
+        reports = sanitizer_reports(logs)
+        assert not reports, reports
         return r
 
     def logs(self, tail=6000):
@@ -183,21 +186,19 @@ class Mesh:
             for f in (child.stdout, child.stderr, child.stdin):
                 if f:
                     f.close()
+        logs = self._open_logs()  # down removes their names; what is written at the very end is read all the same
         try:
             if os.path.exists(TRAMMEL):
                 subprocess.run([TRAMMEL, "down"], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
         finally:
             self._sweep()
-            reports = self._sanitizer_reports()
+            reports = sanitizer_reports(logs)
             shutil.rmtree(self.root, ignore_errors=True)
         assert not reports, reports
 
-    def _sanitizer_reports(self):
-        """What sanitizers wrote into any log: a test that passed otherwise fails by it."""
-        words = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "UndefinedBehaviorSanitizer")
-        text = self.logs(1 << 20).splitlines()
-        at = [i for i, l in enumerate(text) if any(w in l for w in words)]
-        return "\n".join(text[at[0]:at[0] + 60]) if at else ""
+    def _open_logs(self):
+        return [open(os.path.join(d, f), errors="replace") for d, _, files in os.walk(self.root) for f in sorted(files)
+                if f.endswith(".log") and "access" not in f]
 
     def _sweep(self):
         """What a mesh that broke left: only processes that carry our run folder, only mounts and pins below our folders."""
@@ -324,6 +325,18 @@ class Workload:
     def stop(self):
         self.mesh.trammel("stop", self.key)
         self.mesh.workloads.pop(self.key, None)
+
+
+def sanitizer_reports(logs):
+    """What sanitizers wrote into open log files: a test that passed otherwise fails by it."""
+    words, found = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "UndefinedBehaviorSanitizer"), ""
+    for log in logs:
+        with log:
+            lines = log.read().splitlines()
+        at = [i for i, l in enumerate(lines) if any(w in l for w in words)]
+        if at:
+            found += f"{log.name}:\n" + "\n".join(lines[at[0]:at[0] + 60]) + "\n"
+    return found
 
 
 def finish_call(p, timeout=90):

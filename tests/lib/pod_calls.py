@@ -262,8 +262,73 @@ def http_steady(host, port, seconds, path="/", pause=0.002, timeout=10, keep=Tru
     return {"ok": ok, "failed": failed[:50], "n_failed": len(failed), "longest": longest}
 
 
+def http_tagged(host, port, seconds, marker, keep=True, pause=0.002):
+    """As http_steady, but each answer must be the one to its own question: {"ok", "failed", "n_failed", "wrong", "longest"}"""
+    ok, wrong, failed, longest, c, n = 0, 0, [], 0.0, None, 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        n += 1
+        body = pattern(1 + n * 37 % 5000, b"%d-%d" % (os.getpid(), n))
+        path = f"/{marker}/{os.getpid()}/{n}"
+        start = time.monotonic()
+        try:
+            c = c or http_connection((host, port), 10)
+            c.request("POST", path, body)
+            r = c.getresponse()
+            text = r.read()
+            if r.status != 200:
+                failed.append(f"{r.status} {r.getheader('x-trammel-reason')}")
+            else:
+                saw = json.loads(text)
+                right = saw["path"] == path and saw["bytes"] == len(body) and saw["sha256"] == hashlib.sha256(body).hexdigest()
+                ok += right
+                wrong += not right
+        except Exception as e:
+            failed.append(repr(e))
+            c.close()
+            c = None
+        if c is not None and not keep:
+            c.close()
+            c = None
+        longest = max(longest, time.monotonic() - start)
+        time.sleep(pause)
+    return {"ok": ok, "wrong": wrong, "failed": failed[:50], "n_failed": len(failed), "longest": longest}
+
+
+def http_many(host, port, count, path="/"):
+    """Which server answered how often."""
+    seen, c = {}, http_connection((host, port), 10)
+    for _ in range(count):
+        c.request("GET", path)
+        name = json.loads(c.getresponse().read())["server"]
+        seen[name] = seen.get(name, 0) + 1
+    c.close()
+    return seen
+
+
 def names(host, family=0):
     return sorted({a[4][0] for a in socket.getaddrinfo(host, 80, family, socket.SOCK_STREAM)})
+
+
+def dns(question, tcp=False, server=None):
+    """One DNS message sent to the configured resolver, or another; the answer as hex, None when there was none in a second."""
+    if server is None:
+        with open("/etc/resolv.conf") as f:
+            server = next(l.split()[1] for l in f if l.startswith("nameserver"))
+    message = bytes.fromhex(question)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as s:
+        s.settimeout(1 if not tcp else 5)
+        s.connect((server, 53))
+        try:
+            if tcp:
+                s.sendall(struct.pack(">H", len(message)) + message)
+                f = s.makefile("rb")
+                n, = struct.unpack(">H", f.read(2))
+                return {"answer": f.read(n).hex()}
+            s.send(message)
+            return {"answer": s.recv(65536).hex()}
+        except socket.timeout:
+            return {"answer": None}
 
 
 def udp(host, port, connected=True, family=0):
@@ -290,8 +355,10 @@ def hold(host, port, count, seconds):
 
 
 def main(argv):
+    args = json.loads(argv[2])
+    time.sleep(args.pop("after", 0))
     try:
-        result = globals()[argv[1]](**json.loads(argv[2]))
+        result = globals()[argv[1]](**args)
     except Exception as e:
         result = {"exception": type(e).__name__, "errno": errno.errorcode.get(getattr(e, "errno", None) or 0), "text": str(e)}
     print(json.dumps(result), flush=True)
