@@ -54,23 +54,6 @@ void worker_done(struct worker *w)
 	tls_peer_table_done(&w->peers);
 }
 
-void worker_set_snapshot(struct worker *w, struct snapshot *s)
-{
-	struct snapshot *old = w->snapshot;
-	struct list waits;
-
-	w->snapshot = snapshot_ref(s);
-	snapshot_unref(old);
-	list_init(&waits);
-	list_splice(&waits, &w->policy_waits);
-	while (!list_is_empty(&waits)) {
-		struct worker_wait *wait = list_first(&waits, struct worker_wait, link);
-
-		list_remove(&wait->link);
-		wait->on_snapshot(wait);
-	}
-}
-
 void worker_set_identity(struct worker *w, struct tls_identity *id)
 {
 	struct tls_identity *old = w->identity;
@@ -93,6 +76,61 @@ bool worker_is_ready(const struct worker *w, enum trm_reason *ret_why)
 	return *ret_why == TRM_REASON_NONE;
 }
 
+/* Calls @fn for every connection there is now; it may end any of them. */
+static void conns_each(struct worker *w, void (*fn)(struct conn *c, void *user), void *user)
+{
+	struct list all;
+
+	/* Each is moved back before its turn, so that ending others is harmless. */
+	list_init(&all);
+	list_splice(&all, &w->conns.conns);
+	while (!list_is_empty(&all)) {
+		struct conn *c = list_first(&all, struct conn, link);
+
+		list_remove(&c->link);
+		list_push_back(&w->conns.conns, &c->link);
+		fn(c, user);
+	}
+}
+
+/* Ends what policy no longer allows: plaintext to a port that is STRICT now, destinations that are refused now. */
+static void conn_recheck(struct conn *c, void *user)
+{
+	struct worker *w = user;
+	struct dest dest;
+
+	if (c->state != CONN_OPEN && c->state != CONN_IDLE && c->state != CONN_CONNECT)
+		return; /* not decided yet: it will be by what holds then */
+	if (c->direction == OBSERVE_INBOUND) {
+		if (!c->mtls && snapshot_inbound_port(w->snapshot, c->orig_dst.port).mtls == MTLS_STRICT)
+			c->ops->kill(c, TRM_REASON_PLAINTEXT_REFUSED);
+		return;
+	}
+	if (snapshot_self(w->snapshot)->refuse_unknown && snapshot_dest_find(w->snapshot, &c->orig_dst, &dest) &&
+	    dest.kind == DEST_UNKNOWN)
+		c->ops->kill(c, TRM_REASON_DST_UNKNOWN);
+}
+
+void worker_set_snapshot(struct worker *w, struct snapshot *s)
+{
+	struct snapshot *old = w->snapshot;
+	bool self_changed = old && snapshot_self(old) != snapshot_self(s); /* parts that did not change are shared */
+	struct list waits;
+
+	w->snapshot = snapshot_ref(s);
+	snapshot_unref(old);
+	if (self_changed)
+		conns_each(w, conn_recheck, w);
+	list_init(&waits);
+	list_splice(&waits, &w->policy_waits);
+	while (!list_is_empty(&waits)) {
+		struct worker_wait *wait = list_first(&waits, struct worker_wait, link);
+
+		list_remove(&wait->link);
+		wait->on_snapshot(wait);
+	}
+}
+
 static void on_idle_task(struct loop_task *task)
 {
 	struct worker *w = container_of(task, struct worker, idle_task);
@@ -112,45 +150,28 @@ void worker_conn_closed(struct worker *w)
 		loop_task_defer(w->loop, &w->idle_task, on_idle_task);
 }
 
-/* Calls @fn for every connection there is now; it may end any of them. */
-static void conns_each(struct worker *w, void (*fn)(struct conn *c, enum trm_reason reason), enum trm_reason reason)
-{
-	struct list all;
-
-	/* Each is moved back before its turn, so that ending others is harmless. */
-	list_init(&all);
-	list_splice(&all, &w->conns.conns);
-	while (!list_is_empty(&all)) {
-		struct conn *c = list_first(&all, struct conn, link);
-
-		list_remove(&c->link);
-		list_push_back(&w->conns.conns, &c->link);
-		fn(c, reason);
-	}
-}
-
-static void conn_drain(struct conn *c, enum trm_reason reason)
+static void conn_drain(struct conn *c, void *user)
 {
 	c->ops->drain(c);
 }
 
-static void conn_kill(struct conn *c, enum trm_reason reason)
+static void conn_kill(struct conn *c, void *user)
 {
-	c->ops->kill(c, reason);
+	c->ops->kill(c, *(enum trm_reason *)user);
 }
 
 void worker_drain(struct worker *w, void (*on_idle)(struct worker *w))
 {
 	w->draining = true;
 	w->on_idle = on_idle;
-	conns_each(w, conn_drain, TRM_REASON_DRAIN);
+	conns_each(w, conn_drain, NULL);
 	upstream_pool_close_idle(&w->pool);
 	worker_conn_closed(w);
 }
 
 void worker_kill(struct worker *w, enum trm_reason reason)
 {
-	conns_each(w, conn_kill, reason);
+	conns_each(w, conn_kill, &reason);
 }
 
 uint64_t worker_wall_ns(struct worker *w)

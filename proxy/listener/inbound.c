@@ -33,10 +33,16 @@ static void pass_on(struct downstream *d, bool is_http)
 	tcp_relay_start(d, &target, d->w->snapshot);
 }
 
+/* The mode as it is now: policy may have changed while first bytes were awaited. */
+static enum mtls_mode mode_now(const struct downstream *d)
+{
+	return snapshot_inbound_port(d->w->snapshot, d->conn.orig_dst.port).mtls;
+}
+
 /* Decided: it is not the mesh's TLS. */
 static void plaintext_take(struct downstream *d, struct str first, bool is_tls)
 {
-	if (d->mtls == MTLS_STRICT) {
+	if (mode_now(d) == MTLS_STRICT) {
 		downstream_refuse(d, TRM_REASON_PLAINTEXT_REFUSED);
 		return;
 	}
@@ -128,7 +134,7 @@ static void on_silence_due(struct deadline *dl)
 	struct downstream *d = container_of(dl, struct downstream, deadline);
 
 	/* Some bytes, but too few to tell: opaque where plaintext is allowed at all. */
-	if (d->mtls == MTLS_STRICT) {
+	if (mode_now(d) == MTLS_STRICT) {
 		downstream_refuse(d, TRM_REASON_PROTOCOL_TIMEOUT);
 		return;
 	}

@@ -228,7 +228,7 @@ int pair_start(struct pair *p, struct loop *loop, const struct pair_options *o)
 	char *error = NULL;
 	int r;
 
-	*p = (struct pair){ .loop = loop };
+	*p = (struct pair){ .loop = loop, .options = *o };
 	p->in.inbound = true;
 	r = ca_open(o->ca_dir, TRUST_DOMAIN, &ca, &error);
 	if (r < 0) {
@@ -257,7 +257,7 @@ int pair_start(struct pair *p, struct loop *loop, const struct pair_options *o)
 	r = policy_give(&p->out, ca, "caller", &out_own, 1, eps, n_eps, o);
 	if (r == 0)
 		r = policy_give(&p->in, ca, "app", &in_own, o->app_port, eps, n_eps, o);
-	ca_free(ca);
+	p->ca = ca;
 	return r;
 }
 
@@ -274,4 +274,16 @@ void pair_stop(struct pair *p)
 {
 	side_stop(&p->out);
 	side_stop(&p->in);
+	ca_free(p->ca);
+}
+
+int pair_set_mtls(struct pair *p, enum mtls_mode mode)
+{
+	struct addr own, ep;
+
+	p->options.mtls = mode;
+	(void)!addr_parse_ip(STR("10.9.1.2"), &own);
+	(void)!addr_parse_ip(STR("127.0.0.1"), &ep);
+	ep.port = p->in.port;
+	return policy_give(&p->in, p->ca, "app", &own, p->options.app_port, &ep, 1, &p->options);
 }

@@ -36,10 +36,16 @@ struct pair_options {
 struct pair {
 	struct loop *loop;
 	struct pair_worker out, in;
+	struct pair_options options;
+	struct ca *ca;
+	uint64_t generation;
 };
 
 /** pair_start() - 0 or negative errno */
 int pair_start(struct pair *p, struct loop *loop, const struct pair_options *o);
 void pair_stop(struct pair *p);
+
+/** pair_set_mtls() - the agent sends IN another mode for its port */
+int pair_set_mtls(struct pair *p, enum mtls_mode mode);
 
 #endif

@@ -305,6 +305,33 @@ static void test_tcp_reset(void **state)
 	scene_close(&s);
 }
 
+/* A port becomes STRICT: plaintext connections that were let in before are ended, those of the mesh go on. */
+static void test_strict_in_motion(void **state)
+{
+	struct scene s;
+	char all[64];
+	int caller, app;
+
+	for (int plaintext = 0; plaintext <= 1; plaintext++) {
+		scene_open(&s, (struct pair_options){ .protocol = APP_TCP, .mtls = MTLS_PERMISSIVE, .plaintext = plaintext });
+		caller = caller_open(&s);
+		say(caller, "x");
+		app = app_accept(&s);
+		hear(&s, app, "x", all, sizeof(all));
+		assert_int_equal(pair_set_mtls(&s.pair, MTLS_STRICT), 0);
+		if (plaintext) {
+			assert_int_equal(hear_end(&s, caller), -1);
+			assert_int_equal(errno, ECONNRESET);
+		} else {
+			say(app, "still");
+			hear(&s, caller, "still", all, sizeof(all));
+		}
+		close(caller);
+		close(app);
+		scene_close(&s);
+	}
+}
+
 static void on_idle(struct worker *w)
 {
 }
@@ -349,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_http),	      cmocka_unit_test(test_wrong_peer), cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_dead_endpoint), cmocka_unit_test(test_stale),	 cmocka_unit_test(test_tcp_half_close),
 		cmocka_unit_test(test_tcp_reset),     cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_strict_in_motion),
 	};
 
 	log_init("test", LOG_ERROR);
