@@ -21,6 +21,7 @@
 #include "proxy/launch.h"
 #include "proxy/listener/listener.h"
 #include "proxy/report.h"
+#include "proxy/sandbox.h"
 #include "proxy/subscribe/subscriber.h"
 #include "proxy/worker.h"
 
@@ -182,6 +183,9 @@ int main(int argc, char **argv)
 	if (r < 0) {
 		log_error("cannot start", "errno=%d", -r);
 	} else {
+		r = sandbox_enter();
+		if (r < 0)
+			log_warn("runs without its sandbox", "errno=%d", -r);
 		log_info("started", "workload=%s/%s", l.namespace, l.name);
 		r = proxy_run(&p);
 		log_info("stopped", "errno=%d", -r);
