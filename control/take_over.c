@@ -30,7 +30,6 @@ static int one_take_over(struct agent *a, struct enrolled *e)
 
 	if (r == 0 && proxy_process_take_listeners(e) < 0) {
 		/* No proxy ran: its listeners went with the last agent. */
-		e->proxy_pid = 0;
 		r = enrolled_listeners_make(e);
 	}
 	if (r < 0) {
@@ -88,8 +87,11 @@ void take_over_all(struct agent *a)
 
 	if (!d)
 		return;
-	while ((f = readdir(d)))
+	while ((f = readdir(d))) {
 		if (str_ends(str_from(f->d_name), STR(".json")))
 			file_take_over(a, f->d_name);
+		else if (str_ends(str_from(f->d_name), STR(".new")))
+			(void)unlinkat(dirfd(d), f->d_name, 0); /* a write that was cut short */
+	}
 	closedir(d);
 }

@@ -11,15 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/spawn.h"
+#include "control/enrol/cgroup.h"
 
 #define FD_FIRST     3
 #define BACKOFF_MS   100
 #define BACKOFF_MAX  5000
+#define GONE_WAITS   200
+#define GONE_WAIT_US 5000
 #define LIVED_NS     (10 * NS_PER_S)
 #define OPEN_SLOT(w, i) ((w)->listeners[i] >= 0)
 
@@ -289,18 +293,58 @@ uint32_t proxy_process_restarts(const struct proxy_process *p)
 	return p->restarts;
 }
 
+/* Is @fd what the agent once made for this place? A process that has not become the proxy yet has other things there. */
+static bool is_listener(int fd, const struct listener_spec *spec)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct addr a;
+	int type = 0, listens = 0;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 || addr_from_sockaddr((struct sockaddr *)&sa, &a) < 0 || a.port != spec->port)
+		return false;
+	len = sizeof(type);
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != spec->type)
+		return false;
+	len = sizeof(listens);
+	return type == SOCK_DGRAM || (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens);
+}
+
+static int listeners_take(struct enrolled *w, int pidfd)
+{
+	int r = 0;
+
+	for (int i = 0; i < LISTENERS && r == 0; i++) {
+		r = spawn_pidfd_take_fd(pidfd, FD_FIRST + i, &w->listeners[i]);
+		if (r == -EBADF && strcmp(listener_specs[i].address, "::1") == 0)
+			r = 0; /* a kernel without IPv6 */
+		else if (r == 0 && !is_listener(w->listeners[i], &listener_specs[i]))
+			r = -ENOTSOCK;
+	}
+	return r ? r : spawn_pidfd_take_fd(pidfd, FD_FIRST + FD_ADMIN, &w->admin_fd);
+}
+
 int proxy_process_take_listeners(struct enrolled *w)
 {
 	_cleanup_(fd_closep) int pidfd = -1;
 	int r;
 
-	if (!w->proxy_pid)
-		return -ESRCH;
-	r = spawn_pidfd_open(w->proxy_pid, &pidfd);
-	for (int i = 0; i < LISTENERS && r == 0; i++) {
-		r = spawn_pidfd_take_fd(pidfd, FD_FIRST + i, &w->listeners[i]);
-		if (r == -EBADF && strcmp(listener_specs[i].address, "::1") == 0)
-			r = 0; /* a kernel without IPv6 */
+	/* Its cgroup knows the proxy better than the state file: an agent may have died between start and note. */
+	w->proxy_pid = cgroup_first_pid(w->proxy_cgroup);
+	r = w->proxy_pid ? spawn_pidfd_open(w->proxy_pid, &pidfd) : -ESRCH;
+	r = r ? r : listeners_take(w, pidfd);
+	if (r == 0) {
+		w->proxy_start = spawn_start_time(w->proxy_pid);
+		return 0;
 	}
-	return r ? r : spawn_pidfd_take_fd(pidfd, FD_FIRST + FD_ADMIN, &w->admin_fd);
+	/*
+	 * Whatever runs there is no proxy that serves. It holds the ports until it has gone. Not by cgroup.kill: Linux 6.18 kills
+	 * every child that is born into a cgroup on which that was used once (it compares the kill counts of two cgroups).
+	 */
+	w->proxy_pid = 0;
+	for (int waited = 0; waited < GONE_WAITS && cgroup_is_populated(w->proxy_cgroup); waited++) {
+		cgroup_signal(w->proxy_cgroup, SIGKILL);
+		usleep(GONE_WAIT_US);
+	}
+	return r;
 }

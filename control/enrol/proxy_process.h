@@ -34,7 +34,11 @@ void proxy_process_stop(struct proxy_process *p);
 
 uint32_t proxy_process_restarts(const struct proxy_process *p);
 
-/** proxy_process_take_listeners() - after a restart of the agent: duplicates of the running proxy's listeners into @w; -ESRCH when it runs no more */
+/**
+ * proxy_process_take_listeners() - after a restart of the agent: find the running proxy and duplicate its listeners into @w
+ *
+ * Return: 0; negative errno when no proxy serves, and then none runs.
+ */
 MUST_CHECK int proxy_process_take_listeners(struct enrolled *w);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/file.h"
-#include "base/spawn.h"
 #include "base/str.h"
 #include "control/enrol/cgroup.h"
 #include "control/enrol/netns.h"
@@ -128,8 +127,5 @@ int enrolled_open(struct enrolled *w)
 	r = r ? r : netns_cookie(w->netns_fd, &w->netns_cookie);
 	r = r ? r : enrolled_cgroups_open(w);
 	r = r ? r : listening_open(w->netns_fd, &w->listening);
-	/* a number that now belongs to another process is nobody's */
-	if (w->proxy_pid && spawn_start_time(w->proxy_pid) != w->proxy_start)
-		w->proxy_pid = 0;
 	return r;
 }
