@@ -32,7 +32,8 @@ struct tcp_relay {
 	enum trm_reason reason;
 	uint8_t n_attempts;
 	bool choose; /* endpoints come from the snapshot */
-	bool opened, lost; /* lost: a side takes no more bytes */
+	bool connected, opened;
+	bool lost; /* a side takes no more bytes */
 };
 
 static void attempt_next(struct tcp_relay *r);
@@ -171,8 +172,10 @@ static void on_up_event(struct transport *t)
 		attempt_lost(r, connect_failure(t, &status));
 		return;
 	}
-	if (t->state == TRANSPORT_HANDSHAKE)
+	if (t->state == TRANSPORT_HANDSHAKE && !r->connected) {
+		r->connected = true; /* once: a peer cannot stretch it */
 		deadline_set(&r->d->deadline, HANDSHAKE_TIMEOUT_MS);
+	}
 	if (t->state != TRANSPORT_OPEN)
 		return;
 	if (!r->opened)
@@ -208,6 +211,7 @@ static void attempt_start(struct tcp_relay *r)
 	enum trm_reason reason;
 
 	r->n_attempts++;
+	r->connected = false;
 	d->conn.endpoint = r->target.addr;
 	free(r->expected_id);
 	r->expected_id = r->target.mtls ? str_dup(str_from(r->target.spiffe_id)) : NULL;
