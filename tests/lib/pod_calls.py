@@ -97,6 +97,25 @@ def talk(host, port, send="", half_close=False, family=0, timeout=15, limit=1 <<
     return {"got": got.decode("latin1"), "error": error, "seconds": time.monotonic() - start}
 
 
+def converse(host, port, lines, pause=0.2):
+    """Say one thing after another; all that came back."""
+    got = b""
+    with dial(host, port) as s:
+        for line in lines:
+            s.sendall(line.encode())
+            time.sleep(pause)
+        s.settimeout(1)
+        try:
+            while True:
+                part = s.recv(65536)
+                if not part:
+                    break
+                got += part
+        except socket.timeout:
+            pass
+    return got.decode("latin1")
+
+
 def first_words(host, port, family=0, timeout=15):
     """What the server says before we say anything, then an echo."""
     with dial(host, port, family=family, timeout=timeout) as s:
@@ -310,14 +329,14 @@ def names(host, family=0):
     return sorted({a[4][0] for a in socket.getaddrinfo(host, 80, family, socket.SOCK_STREAM)})
 
 
-def dns(question, tcp=False, server=None):
-    """One DNS message sent to the configured resolver, or another; the answer as hex, None when there was none in a second."""
+def dns(question, tcp=False, server=None, wait=1):
+    """One DNS message sent to the configured resolver, or another; the answer as hex, None when there was none in time."""
     if server is None:
         with open("/etc/resolv.conf") as f:
             server = next(l.split()[1] for l in f if l.startswith("nameserver"))
     message = bytes.fromhex(question)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as s:
-        s.settimeout(1 if not tcp else 5)
+        s.settimeout(wait if not tcp else 5)
         s.connect((server, 53))
         try:
             if tcp:
