@@ -32,6 +32,10 @@ static void attempt_start(struct exchange *x)
 
 	x->n_attempts++;
 	x->conn->endpoint = x->target.addr;
+	if (x->conn->direction == OBSERVE_OUTBOUND) {
+		x->conn->mtls = x->target.mtls;
+		x->conn->tls_version = x->target.mtls ? "TLSv1.3" : "";
+	}
 	if (h1_client_open(x->w, &x->target, x->fresh_only, &c, &reason) < 0) {
 		attempt_failed(x, reason, reason_status(reason));
 		return;

@@ -115,6 +115,8 @@ static void exchange_finish(struct exchange *x, bool down_whole)
 
 	(void)down->ops->flush(down); /* broken: release() sees it too */
 	exchange_record(x);
+	if (x->conn->direction == OBSERVE_OUTBOUND)
+		x->conn->peer_spiffe_id = "";
 	up = TAKE_PTR(x->up);
 	if (up)
 		up->stream.ops->release(&up->stream, x->req_done && x->resp_done);
@@ -333,6 +335,8 @@ static void on_response_head(struct message_sink *k, struct http_head *head)
 	x->reason = TRM_REASON_NONE; /* of an attempt before this one */
 	x->status = head->status;
 	x->first_byte_ns = x->progress_ns;
+	if (x->conn->direction == OBSERVE_OUTBOUND && x->up->t.peer)
+		x->conn->peer_spiffe_id = x->up->t.peer->spiffe_id; /* until the connection is let go */
 	buf_release(&x->replay);
 	if (head->body == HTTP_BODY_TUNNEL) {
 		x->tunnel = true;
