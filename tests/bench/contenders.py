@@ -157,7 +157,7 @@ NGINX = """daemon off; worker_processes 1; user root; pid {d}/{w}.pid; error_log
 events {{ worker_connections 8192; }}
 http {{ access_log off; client_body_temp_path {d}/{w}b; proxy_temp_path {d}/{w}p; fastcgi_temp_path {d}/{w}f; uwsgi_temp_path {d}/{w}u;
   scgi_temp_path {d}/{w}s; keepalive_requests 100000000; keepalive_timeout 600s;
-  upstream up {{ server {to}; keepalive 1024; keepalive_requests 100000000; keepalive_timeout 600s; }}
+  upstream up {{ server {to}; keepalive 1024; keepalive_requests 100000000; }}
   server {{ listen {listen}; {tls_in}
     location / {{ proxy_pass {scheme}://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; {tls_out} }} }} }}
 """
@@ -279,7 +279,8 @@ class Trammel(Contender):
     name = "trammel"
 
     def start(self):
-        self.mesh = Mesh([peer_authentication("STRICT"), service("server", {"http": {"port": 80, "targetPort": APP}})])
+        self.mesh = Mesh([peer_authentication("STRICT"), service("server", {"http": {"port": 80, "targetPort": APP}})],
+                         parent="/dev/shm" if os.path.isdir("/dev/shm") else None)  # as /run is: in memory
         m = self.mesh
         self.pod_b = m.run("server", self.tools["think_server"], str(APP))
         self.pod_b.wait_listening(APP)

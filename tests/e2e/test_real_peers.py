@@ -3,6 +3,7 @@
 
     curl, node, python urllib, nghttp, redis-cli -> proxy ==== mTLS ==== proxy -> nginx, node, python http.server, redis, postgres
 """
+import glob
 import os
 import shutil
 import subprocess
@@ -164,10 +165,8 @@ def test_redis_pipeline_and_subscription(mesh, redis):
 
 
 def postgres_programs():
-    for d in ("/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin"):
-        if os.path.exists(os.path.join(d, "initdb")):
-            return d
-    return None
+    found = [os.path.dirname(p) for p in sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))]
+    return found[-1] if found else None
 
 
 def test_postgres(mesh):

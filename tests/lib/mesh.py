@@ -36,8 +36,8 @@ class Failed(RuntimeError):
 class Mesh:
     """with Mesh(policy) as m: web = m.serve("web", "http:8080", labels={"app": "web"}) ..."""
 
-    def __init__(self, policy="", env=None, start=True):
-        self.root = tempfile.mkdtemp(prefix="trm-e2e-")
+    def __init__(self, policy="", env=None, start=True, parent=None):
+        self.root = tempfile.mkdtemp(prefix="trm-e2e-", dir=parent)
         os.chmod(self.root, 0o755)  # proxies run as another user
         self.policy_dir = os.path.join(self.root, "policy")
         self.run_dir = os.path.join(self.root, "run")
