@@ -277,3 +277,21 @@ def test_no_plaintext_of_mesh_traffic_while_strangers_knock(mesh, outsider):
         got = finish_call(call)
     assert got["ok"] > 50 and got["n_failed"] == 0, got
     assert wire.complete and wire.hits[marker] == 0
+
+
+@pytest.mark.slow
+def test_a_crowd_of_mute_strangers_does_not_slow_the_mesh(mesh, outsider):
+    """500 connections that say nothing and a stream of broken handshakes: a good client loses no request and waits no second."""
+    crowd = [outsider.connect(mesh.web.ip, 8080) for _ in range(500)]
+    call = mesh.client.start_call("http_steady", "web", 80, seconds=4)
+    fresh = mesh.client.start_call("http_steady", mesh.web.ip, 8080, seconds=4, keep=False, pause=0.02)
+    for i in range(300):
+        with outsider.connect(mesh.web.ip, 8080) as s:
+            s.sendall(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01" + bytes([i % 256]))
+    got, got_fresh = finish_call(call), finish_call(fresh)
+    for c in crowd:
+        c.close()
+    assert got["n_failed"] == 0 and got["ok"] > 300 and got["longest"] < 1, got
+    assert got_fresh["n_failed"] == 0 and got_fresh["longest"] < 1, got_fresh
+    pid = mesh.web.proxy_pid()
+    eventually(lambda: len(os.listdir(f"/proc/{pid}/fd")) < 100, 15, what="descriptors come back")
