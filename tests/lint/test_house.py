@@ -132,9 +132,12 @@ def test_size_of_files_and_functions():
 def test_no_words_left_over():
     wrong = []
     for f in tracked(".c", ".h", ".py", ".sh", ".build"):
-        if f.startswith("tests/"):
+        if f == "tests/lint/test_house.py":
             continue
+        words = r"\b(TODO|FIXME|XXX|HACK)\b|not (yet )?implemented|\bpopen\("
+        if not f.startswith("tests/"):  # tests write short constants into buffers of their own
+            words += r"|\bsystem\(|\bstrcpy\(|\bsprintf\("
         for n, line in enumerate((TOP / f).read_text(errors="replace").split("\n"), 1):
-            if re.search(r"\b(TODO|FIXME|XXX|HACK)\b|not (yet )?implemented|\bsystem\(|\bpopen\(|\bstrcpy\(|\bsprintf\(", line):
+            if re.search(words, line):
                 wrong.append(f"{f}:{n}: {line.strip()[:100]}")
     assert not wrong, "\n".join(wrong)
