@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 
 static const uint8_t v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
@@ -132,24 +131,52 @@ int cidr_parse(struct str s, struct cidr *ret)
 	return 0;
 }
 
-const char *addr_format_ip(const struct addr *a, char text[ADDR_TEXT_BYTES])
+/* inet_ntop() and snprintf() do the same, but a log line has several of these. */
+static char *v4_put(char *p, const uint8_t ip[4])
+{
+	char digits[STR_U64_BYTES];
+
+	for (int i = 0; i < 4; i++) {
+		struct str byte = str_format_u64(digits, ip[i]);
+
+		if (i > 0)
+			*p++ = '.';
+		p = mempcpy(p, byte.p, byte.n);
+	}
+	return p;
+}
+
+static char *ip_put(char *p, const struct addr *a)
 {
 	if (addr_is_v4(a))
-		inet_ntop(AF_INET, a->ip + 12, text, ADDR_TEXT_BYTES);
-	else
-		inet_ntop(AF_INET6, a->ip, text, ADDR_TEXT_BYTES);
+		return v4_put(p, a->ip + 12);
+	(void)inet_ntop(AF_INET6, a->ip, p, INET6_ADDRSTRLEN); /* has room: it cannot fail */
+	return p + strlen(p);
+}
+
+const char *addr_format_ip(const struct addr *a, char text[ADDR_TEXT_BYTES])
+{
+	*ip_put(text, a) = '\0';
 	return text;
 }
 
 const char *addr_format(const struct addr *a, char text[ADDR_TEXT_BYTES])
 {
-	char ip[ADDR_TEXT_BYTES];
+	bool bracket = a->port && !addr_is_v4(a);
+	char digits[STR_U64_BYTES], *p = text;
+	struct str port;
 
-	addr_format_ip(a, ip);
-	if (!a->port)
-		snprintf(text, ADDR_TEXT_BYTES, "%.46s", ip);
-	else
-		snprintf(text, ADDR_TEXT_BYTES, addr_is_v4(a) ? "%.46s:%u" : "[%.46s]:%u", ip, a->port);
+	if (bracket)
+		*p++ = '[';
+	p = ip_put(p, a);
+	if (bracket)
+		*p++ = ']';
+	if (a->port) {
+		port = str_format_u64(digits, a->port);
+		*p++ = ':';
+		p = mempcpy(p, port.p, port.n);
+	}
+	*p = '\0';
 	return text;
 }
 

@@ -66,18 +66,6 @@ void buf_commit(struct buf *b, size_t n)
 	b->len += n;
 }
 
-int buf_append(struct buf *b, const void *p, size_t n)
-{
-	int r = buf_reserve(b, n);
-
-	if (r < 0)
-		return r;
-	if (n)
-		memcpy(b->mem + b->off + b->len, p, n);
-	b->len += n;
-	return 0;
-}
-
 int buf_append_str(struct buf *b, struct str s)
 {
 	return buf_append(b, s.p, s.n);

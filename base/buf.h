@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -45,7 +46,22 @@ char *buf_tail(struct buf *b, size_t *ret_room);
 /** buf_commit() - @n bytes behind buf_tail() were written */
 void buf_commit(struct buf *b, size_t n);
 
-MUST_CHECK int buf_append(struct buf *b, const void *p, size_t n);
+/** buf_append() - add @n bytes behind the last; errors as buf_reserve(), and then nothing is changed */
+MUST_CHECK static inline int buf_append(struct buf *b, const void *p, size_t n)
+{
+	/* Most appends find room: they cost a compare and a copy. */
+	if (UNLIKELY(n > b->cap - b->off - b->len || n > b->max_bytes - MIN(b->len, b->max_bytes))) {
+		int r = buf_reserve(b, n);
+
+		if (r < 0)
+			return r;
+	}
+	if (n)
+		memcpy(b->mem + b->off + b->len, p, n);
+	b->len += n;
+	return 0;
+}
+
 MUST_CHECK int buf_append_str(struct buf *b, struct str s);
 MUST_CHECK int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

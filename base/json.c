@@ -24,6 +24,28 @@ static void put(struct json_writer *w, const char *p, size_t n)
 		w->err = buf_append(w->out, p, n);
 }
 
+/* Room for @n bytes, to be given back by room_done(); NULL: the writer has failed. */
+static inline char *room(struct json_writer *w, size_t n)
+{
+	struct buf *b = w->out;
+
+	if (UNLIKELY(w->err))
+		return NULL;
+	if (UNLIKELY(n > b->cap - b->off - b->len || n > b->max_bytes - MIN(b->len, b->max_bytes))) {
+		w->err = buf_reserve(b, n);
+		if (w->err)
+			return NULL;
+	}
+	return b->mem + b->off + b->len;
+}
+
+static inline void room_done(struct json_writer *w, const char *end)
+{
+	struct buf *b = w->out;
+
+	b->len = (size_t)(end - b->mem) - b->off;
+}
+
 /* Length of the UTF-8 sequence at @p (RFC 3629), or 0 when it is none. */
 static size_t utf8_len(const unsigned char *p, size_t n)
 {
@@ -40,42 +62,112 @@ static size_t utf8_len(const unsigned char *p, size_t n)
 	return len;
 }
 
-static void put_escaped(struct json_writer *w, struct str s)
+/*
+ * Has one of these eight bytes to be looked at? True for each that is >= 0x80, < 0x20, DEL, quote or backslash and, by a
+ * carry, perhaps for one behind such a byte: a byte by byte look has the last word.
+ */
+static inline bool is_odd(const unsigned char *p)
+{
+	const uint64_t ones = 0x0101010101010101ull, high = 0x80 * ones;
+	uint64_t w, quote, slash, del;
+
+	memcpy(&w, p, 8);
+	quote = w ^ ('"' * ones);
+	slash = w ^ ('\\' * ones);
+	del = w ^ (0x7f * ones);
+	return (w | (w - 0x20 * ones) | (quote - ones) | (slash - ones) | (del - ones)) & high;
+}
+
+/* Length of what stands at the start of @p and may be written as it is: ASCII but controls, quote and backslash. */
+static size_t plain_len(const unsigned char *p, size_t n)
+{
+	size_t i = 0;
+
+	while (i + 8 <= n && !is_odd(p + i))
+		i += 8;
+	if (n >= 8 && i + 8 > n && !is_odd(p + n - 8)) /* the rest, with some of what was seen */
+		return n;
+	while (i < n && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i;
+}
+
+static void put_escape(struct json_writer *w, unsigned char c)
+{
+	static const char hex[] = "0123456789abcdef";
+	char esc[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+
+	if (c == '"' || c == '\\')
+		put(w, c == '"' ? "\\\"" : "\\\\", 2);
+	else
+		put(w, esc, sizeof(esc));
+}
+
+/* What a string becomes that holds more than plain bytes, of which @i stand at its start. */
+static void put_odd(struct json_writer *w, struct str s, size_t i)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
-	size_t from = 0, i = 0;
+	size_t from = 0;
 
 	put(w, "\"", 1);
-	while (i < s.n) {
+	for (; i < s.n; i += plain_len(p + i, s.n - i)) {
 		size_t len = utf8_len(p + i, s.n - i);
-		char esc[8];
 
-		if (len && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' && p[i] != 0x7f) {
+		if (len > 1) {
 			i += len;
 			continue;
 		}
 		put(w, s.p + from, i - from);
-		if (!len)
-			put(w, "\\ufffd", 6);
-		else if (p[i] == '"' || p[i] == '\\')
-			put(w, p[i] == '"' ? "\\\"" : "\\\\", 2);
+		if (len)
+			put_escape(w, p[i]);
 		else
-			put(w, esc, (size_t)snprintf(esc, sizeof(esc), "\\u%04x", p[i]));
+			put(w, "\\ufffd", 6);
 		from = ++i;
 	}
 	put(w, s.p + from, i - from);
 	put(w, "\"", 1);
 }
 
+static char *quoted(char *p, struct str s)
+{
+	*p++ = '"';
+	if (s.n)
+		p = mempcpy(p, s.p, s.n);
+	*p++ = '"';
+	return p;
+}
+
+static void put_escaped(struct json_writer *w, struct str s)
+{
+	size_t plain = plain_len((const unsigned char *)s.p, s.n);
+	char *p;
+
+	if (UNLIKELY(plain < s.n)) {
+		put_odd(w, s, plain);
+		return;
+	}
+	p = room(w, s.n + 2);
+	if (p)
+		room_done(w, quoted(p, s));
+}
+
+/* What stands before a value: a comma where one is due, the key. */
 static void item(struct json_writer *w, const char *key)
 {
-	if (w->has_item & (1ull << w->depth))
-		put(w, ",", 1);
+	bool comma = w->has_item & (1ull << w->depth);
+	struct str k = str_from(key);
+	char *p = room(w, k.n + 4);
+
 	w->has_item |= 1ull << w->depth;
+	if (!p)
+		return;
+	if (comma)
+		*p++ = ',';
 	if (key) {
-		put_escaped(w, str_from(key));
-		put(w, ":", 1);
+		p = quoted(p, k);
+		*p++ = ':';
 	}
+	room_done(w, p);
 }
 
 static void open_level(struct json_writer *w, const char *key, const char *bracket)
@@ -133,24 +225,38 @@ void json_cstr(struct json_writer *w, const char *key, const char *value)
 		json_none(w, key);
 }
 
-static void put_number(struct json_writer *w, const char *key, const char *text, int n)
+static void put_number(struct json_writer *w, const char *key, struct str text)
 {
 	item(w, key);
-	put(w, text, (size_t)n);
+	put(w, text.p, text.n);
 }
 
 void json_u64(struct json_writer *w, const char *key, uint64_t value)
 {
-	char t[24];
+	char t[STR_U64_BYTES];
 
-	put_number(w, key, t, snprintf(t, sizeof(t), "%" PRIu64, value));
+	put_number(w, key, str_format_u64(t, value));
 }
 
 void json_i64(struct json_writer *w, const char *key, int64_t value)
 {
 	char t[24];
 
-	put_number(w, key, t, snprintf(t, sizeof(t), "%" PRId64, value));
+	put_number(w, key, (struct str){ t, (size_t)snprintf(t, sizeof(t), "%" PRId64, value) });
+}
+
+void json_ms(struct json_writer *w, const char *key, uint64_t ns)
+{
+	char whole[STR_U64_BYTES], part[STR_U64_BYTES];
+	struct str fraction = str_format_u64(part, 1000000 + ns % 1000000); /* its 1 keeps the zeros behind it */
+
+	put_number(w, key, str_format_u64(whole, ns / 1000000));
+	while (fraction.n > 1 && fraction.p[fraction.n - 1] == '0')
+		fraction.n--;
+	if (fraction.n > 1) {
+		put(w, ".", 1);
+		put(w, fraction.p + 1, fraction.n - 1);
+	}
 }
 
 void json_f64(struct json_writer *w, const char *key, double value)
@@ -160,7 +266,7 @@ void json_f64(struct json_writer *w, const char *key, double value)
 	if (!isfinite(value))
 		json_none(w, key);
 	else
-		put_number(w, key, t, snprintf(t, sizeof(t), "%.15g", value));
+		put_number(w, key, (struct str){ t, (size_t)snprintf(t, sizeof(t), "%.15g", value) });
 }
 
 void json_bool(struct json_writer *w, const char *key, bool value)

@@ -70,6 +70,19 @@ bool str_split(struct str *rest, char sep, struct str *ret);
  */
 MUST_CHECK int str_parse_u64(struct str s, uint64_t max, uint64_t *ret);
 
+#define STR_U64_BYTES 20
+
+/** str_format_u64() - @v in decimal, at the end of @text; borrowed from it, no NUL */
+static inline struct str str_format_u64(char text[STR_U64_BYTES], uint64_t v)
+{
+	char *p = text + STR_U64_BYTES;
+
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	return (struct str){ p, (size_t)(text + STR_U64_BYTES - p) };
+}
+
 /** str_dup() - NUL-ended heap copy, owned by the caller; NULL when memory is out */
 char *str_dup(struct str s);
 

@@ -49,16 +49,6 @@ static void put_field(struct writer *w, struct str name, struct str value)
 	put_line_end(w, line);
 }
 
-static struct str format_u64(char text[20], uint64_t v)
-{
-	char *p = text + 20;
-
-	do
-		*--p = (char)('0' + v % 10);
-	while (v /= 10);
-	return (struct str){ p, (size_t)(text + 20 - p) };
-}
-
 static size_t fields_bytes(const struct http_head *head)
 {
 	size_t n = 0;
@@ -85,10 +75,10 @@ static struct str name_or(const struct http_head *head, enum http_field_id id, s
 
 static void put_framing(struct writer *w, const struct http_head *head, const struct framing *fr)
 {
-	char text[20];
+	char text[STR_U64_BYTES];
 
 	if (fr->write_length)
-		put_field(w, name_or(head, HTTP_FIELD_CONTENT_LENGTH, STR("Content-Length")), format_u64(text, fr->length));
+		put_field(w, name_or(head, HTTP_FIELD_CONTENT_LENGTH, STR("Content-Length")), str_format_u64(text, fr->length));
 	else if (fr->kind == HTTP_BODY_CHUNKED)
 		put_field(w, name_or(head, HTTP_FIELD_TRANSFER_ENCODING, STR("Transfer-Encoding")), STR("chunked"));
 }
@@ -234,10 +224,10 @@ static struct framing response_framing(const struct http_head *head, const struc
 static void put_status_line(struct writer *w, const struct http_head *head)
 {
 	const char *line = w->p;
-	char text[20];
+	char text[STR_U64_BYTES];
 
 	put(w, STR("HTTP/1.1 "));
-	put(w, format_u64(text, head->status));
+	put(w, str_format_u64(text, head->status));
 	*w->p++ = ' ';
 	put(w, head->phrase);
 	put_line_end(w, line);

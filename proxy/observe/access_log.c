@@ -59,6 +59,8 @@ static void time_put(struct json_writer *w, uint64_t wall_ns)
 	static __thread char text[40];
 	time_t s = (time_t)(wall_ns / NS_PER_S);
 	size_t n = sizeof("2026-01-01T00:00:00") - 1;
+	char digits[STR_U64_BYTES];
+	struct str ms;
 	struct tm tm;
 
 	if (s != date_s || !text[0]) {
@@ -66,7 +68,10 @@ static void time_put(struct json_writer *w, uint64_t wall_ns)
 		n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
 		date_s = s;
 	}
-	snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned int)(wall_ns / NS_PER_MS % 1000));
+	ms = str_format_u64(digits, 1000 + wall_ns / NS_PER_MS % 1000); /* its 1 makes way for the point */
+	memcpy(text + n, ms.p, ms.n);
+	text[n] = '.';
+	memcpy(text + n + ms.n, "Z", 2);
 	json_cstr(w, "time", text);
 }
 
@@ -108,7 +113,7 @@ static void http_put(struct json_writer *w, const struct observe_record *rec)
 	str_put(w, "authority", rec->authority);
 	text_put(w, "protocol", rec->protocol);
 	json_u64(w, "response_code", rec->status);
-	json_f64(w, "upstream_ms", (double)rec->upstream_ns / 1e6);
+	json_ms(w, "upstream_ms", rec->upstream_ns);
 	str_put(w, "user_agent", rec->user_agent);
 	str_put(w, "request_id", rec->request_id);
 	str_put(w, "trace_id", rec->trace_id);
@@ -130,7 +135,7 @@ static void line_put(struct json_writer *w, const char *kind, const struct obser
 		json_cstr(w, "reason_text", reason_text(rec->reason));
 	json_u64(w, "bytes_received", rec->bytes_in);
 	json_u64(w, "bytes_sent", rec->bytes_out);
-	json_f64(w, "duration_ms", (double)rec->duration_ns / 1e6);
+	json_ms(w, "duration_ms", rec->duration_ns);
 	addr_put(w, "client", &rec->client);
 	addr_put(w, "orig_dst", &rec->orig_dst);
 	addr_put(w, "endpoint", &rec->endpoint);

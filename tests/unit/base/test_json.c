@@ -61,6 +61,48 @@ static void numbers(void **state)
 	expect("[0,0.1,1234567.875,1795478400.123,null,null]");
 }
 
+static void milliseconds(void **state)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} cases[] = {
+		{ 0, "0" },	       { 1, "0.000001" },	{ 1000000, "1" },
+		{ 1500000, "1.5" },    { 12003450, "12.00345" }, { 999999, "0.999999" },
+		{ 100000000, "100" },  { UINT64_MAX, "18446744073709.551615" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_ms(&w, NULL, cases[i].ns);
+		expect(cases[i].text);
+		buf_consume(&out, out.len);
+		json_writer_init(&w, &out);
+	}
+}
+
+/* Eight bytes are looked at together: an odd one is found wherever it stands, in strings of every length. */
+static void odd_bytes_are_found_anywhere(void **state)
+{
+	static const unsigned char odd[] = { 0, 0x1f, '"', '\\', 0x7f, 0x80, 0xff };
+	static const char *const becomes[] = { "\\u0000", "\\u001f", "\\\"", "\\\\", "\\u007f", "\\ufffd", "\\ufffd" };
+
+	for (size_t n = 1; n <= 40; n++)
+		for (size_t at = 0; at < n; at++)
+			for (size_t k = 0; k < ARRAY_SIZE(odd); k++) {
+				char in[40], text[64];
+
+				for (size_t i = 0; i < n; i++)
+					in[i] = (char)(" !#[]~z0"[i % 8]); /* neighbours of the odd ones */
+				in[at] = (char)odd[k];
+				snprintf(text, sizeof(text), "\"%.*s%s%.*s\"", (int)at, in, becomes[k], (int)(n - at - 1),
+					 in + at + 1);
+				json_str(&w, NULL, (struct str){ in, n });
+				expect(text);
+				buf_consume(&out, out.len);
+				json_writer_init(&w, &out);
+			}
+}
+
 static void strings_are_escaped(void **state)
 {
 	static const struct {
@@ -116,6 +158,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(nesting_and_commas, begin, end),
 		cmocka_unit_test_setup_teardown(numbers, begin, end),
+		cmocka_unit_test_setup_teardown(milliseconds, begin, end),
+		cmocka_unit_test_setup_teardown(odd_bytes_are_found_anywhere, begin, end),
 		cmocka_unit_test_setup_teardown(strings_are_escaped, begin, end),
 		cmocka_unit_test_setup_teardown(failures_stick, begin, end),
 	};
