@@ -11,8 +11,17 @@
 static bool needs_quotes(struct str v)
 {
 	for (size_t i = 0; i < v.n; i++)
-		if (strchr(",;=\" \\", v.p[i]))
+		switch (v.p[i]) {
+		case ',':
+		case ';':
+		case '=':
+		case '"':
+		case ' ':
+		case '\\':
 			return true;
+		default:
+			break;
+		}
 	return false;
 }
 
