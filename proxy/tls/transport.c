@@ -344,7 +344,7 @@ void transport_reset(struct transport *t)
 
 bool transport_may_read(const struct transport *t)
 {
-	return t->readable || t->in.len > 0 || t->end_read || (t->ssl && SSL_pending(t->ssl) > 0);
+	return t->readable || t->in.len > 0 || t->end_read || (t->ssl && (t->tls_verdict || SSL_pending(t->ssl) > 0));
 }
 
 int transport_read(struct transport *t, char *dst, size_t cap, size_t *ret_n)

@@ -72,7 +72,8 @@ struct transport {
 	struct buf cipher; /* records that the socket did not take */
 	struct buf in;	   /* read ahead: first bytes put back, records not yet opened */
 	uint64_t sent_bytes, received_bytes; /* on the wire */
-	int error;  /* negative errno: of connect, handshake, read, or write */
+	int error;	 /* negative errno: of connect, handshake, read, or write */
+	int tls_verdict; /* how the reading side of TLS ended: TRANSPORT_E_END or negative errno; 0: it did not */
 	enum trm_reason reason;
 	uint8_t state; /* enum transport_state */
 	bool readable; /* the socket may have bytes, or an end */

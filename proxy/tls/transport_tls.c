@@ -305,41 +305,40 @@ static int read_verdict(struct transport *t)
 	return -EPROTO;
 }
 
+/* Nothing is left that SSL could open: asking it would only give "want read". */
+static bool needs_records(const struct transport *t)
+{
+	return t->in.len == 0 && SSL_pending(t->ssl) == 0;
+}
+
 int transport_tls_read(struct transport *t, char *dst, size_t cap, size_t *ret_n)
 {
 	size_t at = 0, step;
 	bool received = false;
-	int r = 0;
+	int r = t->tls_verdict;
 
-	while (at < cap) {
-		errors_clear();
-		if (SSL_read_ex(t->ssl, dst + at, cap - at, &step) == 1) {
-			at += step;
+	while (r == 0 && at < cap) {
+		if (needs_records(t)) {
+			/* One recv() per call is enough once there is something to give. */
+			r = received && at > 0 ? TRANSPORT_E_AGAIN : cipher_lend(t, MIN(cap, (size_t)TRANSPORT_READ_BYTES));
+			received = true;
+			if (r == TRANSPORT_E_END)
+				r = -ECONNABORTED; /* no close_notify before it */
 			continue;
 		}
-		r = read_verdict(t);
-		if (r != 0)
-			break;
-		/* One recv() per call is enough once there is something to give. */
-		if (received && at > 0) {
-			r = TRANSPORT_E_AGAIN;
-			break;
-		}
-		r = cipher_lend(t, MIN(cap, (size_t)TRANSPORT_READ_BYTES));
-		if (r == TRANSPORT_E_END) {
-			r = -ECONNABORTED;
-			break;
-		}
-		if (r != 0)
-			break;
-		received = true;
+		errors_clear();
+		if (SSL_read_ex(t->ssl, dst + at, cap - at, &step) == 1)
+			at += step;
+		else
+			r = read_verdict(t);
 	}
 	if (cipher_return(t) < 0)
 		r = -ENOMEM;
 	if (t->shared->cipher_out_len > 0 && sealed_send(t) < 0) /* an answer to a key update */
 		t->write_failed = true;
+	if (r != TRANSPORT_E_AGAIN)
+		t->tls_verdict = r; /* behind the bytes of this call, and for every later one */
 	if (at > 0) {
-		/* an end or an error behind these bytes is told by the next call: SSL remembers it */
 		*ret_n = at;
 		return 0;
 	}
