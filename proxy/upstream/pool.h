@@ -4,7 +4,7 @@
  *
  * Keyed by everything that makes two connections the same to the peer: address, true client (towards the app), identity
  * demanded, protocol. The most recently used comes first; one that the peer ends, or that says something unasked, or
- * that is idle for 3 s, is closed. One pool per worker.
+ * that is idle for too long, is closed: an application may close its side any time, a proxy keeps it. One pool per worker.
  */
 #ifndef TRAMMEL_PROXY_UPSTREAM_POOL_H
 #define TRAMMEL_PROXY_UPSTREAM_POOL_H
@@ -14,7 +14,8 @@
 #include "base/list.h"
 #include "proxy/route/target.h"
 
-#define POOL_IDLE_MS	  3000
+#define POOL_IDLE_MS	  3000	/* Node closes after 5 s */
+#define POOL_IDLE_MTLS_MS 60000 /* proxies keep theirs for 10 min (ours) or an hour (Envoy): a handshake costs 100 requests */
 #define POOL_IDLE_PER_KEY 64
 
 struct pool_key {
