@@ -26,6 +26,7 @@
 #include "proxy/worker.h"
 
 #define DRAIN_MS 45000
+#define LOG_MS	 100 /* how long an access log line may be kept: a write costs as much as a request */
 
 static void on_drained(struct worker *w)
 {
@@ -137,7 +138,13 @@ static void rooms_stop(struct proxy *p)
 		observe_flush(p->observe);
 	p->observe = observe_free(p->observe);
 	loop_timer_cancel(&p->drain_timer);
+	loop_timer_cancel(&p->log_timer);
 	p->loop = loop_free(p->loop);
+}
+
+static void on_log_due(struct loop_timer *t)
+{
+	observe_flush(container_of(t, struct proxy, log_timer)->observe);
 }
 
 static int proxy_run(struct proxy *p)
@@ -146,7 +153,8 @@ static int proxy_run(struct proxy *p)
 
 	while (!p->stopped && r == 0) {
 		r = loop_turn(p->loop, -1);
-		observe_flush(p->observe);
+		if (observe_is_pending(p->observe) && !loop_timer_is_armed(&p->log_timer))
+			loop_timer_set(p->loop, &p->log_timer, LOG_MS, on_log_due);
 	}
 	return r;
 }

@@ -18,7 +18,7 @@ struct proxy {
 	struct dns_server *dns;
 	struct admin_server *admin;
 	struct listener outbound, inbound;
-	struct loop_timer drain_timer;
+	struct loop_timer drain_timer, log_timer;
 	uint64_t started_ns;
 	bool stopped;
 };

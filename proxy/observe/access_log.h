@@ -2,7 +2,7 @@
 /*
  * Access log: JSON lines
  *
- * Lines are gathered during a loop turn and written with one write(). At most 1,000 lines a second, then one in a
+ * Lines are gathered and written with one write(), when their owner flushes or when there are many. At most 1,000 lines a second, then one in a
  * hundred with the number left out. A log that cannot take them (full disk, full pipe) never holds up traffic: what
  * does not fit is dropped and counted.
  */

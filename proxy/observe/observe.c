@@ -179,6 +179,11 @@ void observe_count(struct observe *o, enum trm_reason reason)
 	o->metrics.events[reason < TRM_REASON_MAX ? reason : TRM_REASON_INTERNAL]++;
 }
 
+bool observe_is_pending(const struct observe *o)
+{
+	return o->log.lines.len > 0;
+}
+
 void observe_flush(struct observe *o)
 {
 	if (o->log.lines.len)

@@ -71,8 +71,10 @@ struct observe_gauge {
 };
 MUST_CHECK int observe_gauge_add(struct observe *o, const struct observe_gauge *g);
 
-/** observe_flush() - write out the access log lines that are buffered; called once per loop turn */
+/** observe_flush() - write out the access log lines that are kept; they are also written when there are many */
 void observe_flush(struct observe *o);
+/** observe_is_pending() - are lines kept that observe_flush() would write? */
+bool observe_is_pending(const struct observe *o);
 
 /** observe_metrics_format() - Prometheus text exposition 0.0.4 */
 MUST_CHECK int observe_metrics_format(struct observe *o, struct buf *out);
