@@ -149,11 +149,18 @@ void loop_io_set_events(struct loop_io *io, uint32_t events)
 
 void loop_io_remove(struct loop_io *io)
 {
+	if (!io->loop)
+		return;
+	epoll_ctl(io->loop->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+	loop_io_forget(io);
+}
+
+void loop_io_forget(struct loop_io *io)
+{
 	struct loop *l = io->loop;
 
 	if (!l)
 		return;
-	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
 	for (int i = l->batch_at; i < l->batch_len; i++)
 		if (l->batch[i].data.ptr == io)
 			l->batch[i].data.ptr = NULL;

@@ -59,6 +59,9 @@ void loop_io_set_events(struct loop_io *io, uint32_t events);
 /** loop_io_remove() - may be called on a source that was never added (zeroed) or already removed */
 void loop_io_remove(struct loop_io *io);
 
+/** loop_io_forget() - as loop_io_remove(), for a descriptor that has no copy and is closed next: the kernel lets go of it by itself */
+void loop_io_forget(struct loop_io *io);
+
 /** loop_timer_set() - (re)arm for @delay_ms from now, to a resolution of 1 ms; O(1); @timer zeroed before its first use */
 void loop_timer_set(struct loop *l, struct loop_timer *timer, uint64_t delay_ms,
 		    void (*on_expire)(struct loop_timer *timer));

@@ -320,7 +320,7 @@ void transport_close(struct transport *t)
 	if (t->state == TRANSPORT_HANDSHAKE && t->is_server)
 		t->shared->n_handshakes--;
 	loop_task_cancel(&t->again);
-	loop_io_remove(&t->io);
+	loop_io_forget(&t->io);
 	out_release(t);
 	buf_done(&t->out);
 	buf_done(&t->in);
