@@ -112,7 +112,7 @@ int upstream_pool_join(struct upstream_pool *p, const struct pool_key *key, stru
 
 bool upstream_pool_put(struct upstream_pool *p, struct pool_link *l)
 {
-	if (l->host->n_idle >= POOL_IDLE_PER_KEY)
+	if (l->host->n_idle >= POOL_IDLE_PER_KEY || p->n_idle >= POOL_IDLE_MAX)
 		return false;
 	list_push_front(&l->host->idle, &l->link);
 	l->is_idle = true;

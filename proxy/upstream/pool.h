@@ -17,6 +17,7 @@
 #define POOL_IDLE_MS	  3000	/* Node closes after 5 s */
 #define POOL_IDLE_MTLS_MS 60000 /* proxies keep theirs for 10 min (ours) or an hour (Envoy): a handshake costs 100 requests */
 #define POOL_IDLE_PER_KEY 64
+#define POOL_IDLE_MAX	  1024 /* of all keys: 21 KB each under TLS */
 
 struct pool_key {
 	struct addr addr;

@@ -182,6 +182,33 @@ static void test_pool(void **state)
 	assert_int_equal(p.n_conns, 0);
 }
 
+static void test_pool_is_bounded(void **state)
+{
+	enum { PER_KEY = POOL_IDLE_PER_KEY + 1, KEYS = POOL_IDLE_MAX / POOL_IDLE_PER_KEY + 1 };
+	static struct pool_link l[KEYS][PER_KEY];
+	struct target t = { .mtls = true, .spiffe_id = "spiffe://x/a" };
+	struct upstream_pool p;
+	struct pool_key key;
+
+	upstream_pool_init(&p);
+	for (int k = 0; k < KEYS; k++) {
+		t.addr.port = (uint16_t)(k + 1);
+		pool_key_fill(&key, &t, 1);
+		for (int i = 0; i < PER_KEY; i++) {
+			bool room = i < POOL_IDLE_PER_KEY && k < KEYS - 1;
+
+			l[k][i].close = on_close;
+			assert_int_equal(upstream_pool_join(&p, &key, &l[k][i]), 0);
+			assert_int_equal(upstream_pool_put(&p, &l[k][i]), room);
+			if (!room)
+				upstream_pool_leave(&p, &l[k][i]);
+		}
+	}
+	assert_int_equal(p.n_idle, POOL_IDLE_MAX);
+	upstream_pool_done(&p);
+	assert_int_equal(p.n_conns, 0);
+}
+
 static void test_launch(void **state)
 {
 	int fds[LAUNCH_FDS];
@@ -204,7 +231,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sniff), cmocka_unit_test(test_round_robin), cmocka_unit_test(test_none_left),
 		cmocka_unit_test(test_family),
-		cmocka_unit_test(test_pool),  cmocka_unit_test(test_launch),
+		cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_pool_is_bounded),  cmocka_unit_test(test_launch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
