@@ -34,7 +34,6 @@ struct loop {
 	int epoll_fd, wake_fd, signal_fd;
 	bool stopped;
 	uint64_t now_ns;
-	uint32_t busy_poll_us;
 
 	struct list slots[LEVELS][SLOTS];
 	uint64_t occupied[LEVELS];
@@ -107,11 +106,6 @@ uint64_t loop_now_ns(const struct loop *l)
 void loop_stop(struct loop *l)
 {
 	l->stopped = true;
-}
-
-void loop_set_busy_poll(struct loop *l, uint32_t us)
-{
-	l->busy_poll_us = us;
 }
 
 void loop_wake(struct loop *l)
@@ -363,22 +357,6 @@ static int wait_timeout_ms(struct loop *l, int timeout_ms)
 	return timeout_ms >= 0 && (uint64_t)timeout_ms < next ? timeout_ms : (int)next;
 }
 
-static int batch_wait(struct loop *l, int timeout_ms)
-{
-	int n;
-
-	if (l->busy_poll_us && timeout_ms != 0) {
-		uint64_t until = clock_mono_ns() + l->busy_poll_us * NS_PER_US;
-
-		do {
-			n = epoll_wait(l->epoll_fd, l->batch, EVENT_BATCH, 0);
-			if (n != 0)
-				return n;
-		} while (clock_mono_ns() < until);
-	}
-	return epoll_wait(l->epoll_fd, l->batch, EVENT_BATCH, timeout_ms);
-}
-
 int loop_turn(struct loop *l, int timeout_ms)
 {
 	int n;
@@ -388,7 +366,7 @@ int loop_turn(struct loop *l, int timeout_ms)
 	wheel_advance(l, l->now_ns / NS_PER_MS);
 	if (l->stopped)
 		return 0;
-	n = batch_wait(l, wait_timeout_ms(l, timeout_ms));
+	n = epoll_wait(l->epoll_fd, l->batch, EVENT_BATCH, wait_timeout_ms(l, timeout_ms));
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->now_ns = clock_mono_ns();

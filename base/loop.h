@@ -49,8 +49,6 @@ void loop_stop(struct loop *l);
 /** loop_now_ns() - monotonic time read once per wake-up */
 uint64_t loop_now_ns(const struct loop *l);
 
-/** loop_set_busy_poll() - before sleeping, poll without sleeping for at most @us microseconds after the last event; 0 = off */
-void loop_set_busy_poll(struct loop *l, uint32_t us);
 
 MUST_CHECK int loop_io_add(struct loop *l, struct loop_io *io, int fd, uint32_t events,
 			   void (*on_ready)(struct loop_io *io, uint32_t revents));
