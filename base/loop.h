@@ -49,7 +49,6 @@ void loop_stop(struct loop *l);
 /** loop_now_ns() - monotonic time read once per wake-up */
 uint64_t loop_now_ns(const struct loop *l);
 
-
 MUST_CHECK int loop_io_add(struct loop *l, struct loop_io *io, int fd, uint32_t events,
 			   void (*on_ready)(struct loop_io *io, uint32_t revents));
 /** loop_io_set_events() - no system call when unchanged; failure of epoll_ctl(MOD) is a broken invariant and aborts */
