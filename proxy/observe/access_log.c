@@ -15,7 +15,9 @@
 #include "proxy/observe/reason.h"
 
 #define LINES_MAX_BYTES  (256 * 1024)
-#define FLUSH_AT_BYTES   (64 * 1024)
+#define KEPT_MAX_BYTES   (64 * 1024)
+#define FLUSH_AT_BYTES   (32 * 1024) /* some 40 records: 0.2 ms of work */
+#define IDLE_BYTES       (8 * 1024)  /* what a log that is written out may hold on to */
 #define LINES_PER_SECOND 1000
 #define SAMPLE_ONE_IN    100
 
@@ -25,12 +27,14 @@ void access_log_init(struct access_log *log, int fd)
 
 	*log = (struct access_log){.fd = fd};
 	log->may_block = fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
+	record_queue_init(&log->kept, KEPT_MAX_BYTES);
 	buf_init(&log->lines, LINES_MAX_BYTES);
 }
 
 void access_log_done(struct access_log *log)
 {
 	access_log_flush(log);
+	record_queue_done(&log->kept);
 	buf_done(&log->lines);
 }
 
@@ -120,11 +124,10 @@ static void http_put(struct json_writer *w, const struct observe_record *rec)
 	json_bool(w, "local_reply", rec->local_reply);
 }
 
-static void line_put(struct json_writer *w, const char *kind, const struct observe_record *rec, uint64_t wall_ns,
-		     uint32_t left_out)
+static void line_put(struct json_writer *w, const char *kind, const struct observe_record *rec, uint32_t left_out)
 {
 	json_open_object(w, NULL);
-	time_put(w, rec->started_wall_ns ? rec->started_wall_ns : wall_ns);
+	time_put(w, rec->started_wall_ns);
 	json_cstr(w, "kind", kind);
 	json_cstr(w, "direction", rec->direction == OBSERVE_INBOUND ? "inbound" : "outbound");
 	if (rec->protocol && kind[0] == 'h')
@@ -150,26 +153,35 @@ static void line_put(struct json_writer *w, const char *kind, const struct obser
 
 void access_log_add(struct access_log *log, const char *kind, const struct observe_record *rec)
 {
-	uint64_t wall_ns;
-	struct json_writer w;
 	uint32_t left_out;
-	size_t before = log->lines.len;
 
-	if (log->fd < 0)
+	if (log->fd < 0 || !line_is_due(log, clock_wall_ns(), &left_out))
 		return;
-	wall_ns = clock_wall_ns();
-	if (!line_is_due(log, wall_ns, &left_out))
-		return;
-	json_writer_init(&w, &log->lines);
-	line_put(&w, kind, rec, wall_ns, left_out);
-	if (json_writer_end(&w) < 0 || buf_append(&log->lines, "\n", 1) < 0) {
-		log->lines.len = before; /* a part of a line is worse than none */
+	if (record_queue_add(&log->kept, kind, left_out, rec) < 0) {
 		log->dropped_total++;
 		return;
 	}
-	log->lines_total++;
-	if (log->lines.len > FLUSH_AT_BYTES)
+	if (log->kept.bytes.len >= FLUSH_AT_BYTES)
 		access_log_flush(log);
+}
+
+static void lines_make(struct access_log *log)
+{
+	struct queued_record q;
+	struct json_writer w;
+
+	while (record_queue_take(&log->kept, &q)) {
+		size_t before = log->lines.len;
+
+		json_writer_init(&w, &log->lines);
+		line_put(&w, q.kind, &q.rec, q.left_out);
+		if (json_writer_end(&w) == 0 && buf_append(&log->lines, "\n", 1) == 0) {
+			log->lines_total++;
+		} else {
+			log->lines.len = before; /* a part of a line is worse than none */
+			log->dropped_total++;
+		}
+	}
 }
 
 /* Bytes of the first line, its end with it. */
@@ -214,7 +226,12 @@ static ssize_t log_write(const struct access_log *log)
 	return write(log->fd, buf_head(&log->lines), n);
 }
 
-void access_log_flush(struct access_log *log)
+bool access_log_is_pending(const struct access_log *log)
+{
+	return log->kept.bytes.len > 0 || log->lines.len > 0;
+}
+
+static void lines_write(struct access_log *log)
 {
 	while (log->lines.len) {
 		ssize_t k = log_write(log);
@@ -231,4 +248,14 @@ void access_log_flush(struct access_log *log)
 			log->in_line = buf_head(&log->lines)[k - 1] != '\n';
 		buf_consume(&log->lines, (size_t)k);
 	}
+}
+
+void access_log_flush(struct access_log *log)
+{
+	lines_make(log);
+	lines_write(log);
+	if (log->lines.len == 0 && log->lines.cap > IDLE_BYTES)
+		buf_release(&log->lines);
+	if (log->kept.bytes.cap > IDLE_BYTES)
+		buf_release(&log->kept.bytes);
 }

@@ -181,13 +181,12 @@ void observe_count(struct observe *o, enum trm_reason reason)
 
 bool observe_is_pending(const struct observe *o)
 {
-	return o->log.lines.len > 0;
+	return access_log_is_pending(&o->log);
 }
 
 void observe_flush(struct observe *o)
 {
-	if (o->log.lines.len)
-		access_log_flush(&o->log);
+	access_log_flush(&o->log);
 }
 
 int observe_metrics_format(struct observe *o, struct buf *out)
