@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-#define NOTE_EACH_NS   (2 * NS_PER_MS)
+#define NOTE_EACH_NS   (8 * NS_PER_MS)
 #define WINDOW_NS      (100 * NS_PER_MS)
 #define VOTES_MIN      6
 #define BUSY_PERCENT   50	 /* of a CPU: from here on the kernel places us */
