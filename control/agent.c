@@ -71,6 +71,10 @@ static uint32_t workload_of_cgroup(const char *cgroup_path, void *user)
 
 static void on_ack(uint32_t workload_id, uint64_t generation, const char *error, void *user)
 {
+	struct agent_workload *w = enrolment_find_id(user, workload_id);
+
+	if (w && w->process && !error)
+		proxy_process_ready(w->process);
 	if (error && *error)
 		log_warn("proxy refused policy", "workload_id=%u generation=%llu err=%s", workload_id, (unsigned long long)generation, error);
 }

@@ -18,13 +18,11 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "control/enrol/cgroup.h"
+#include "control/enrol/restart.h"
 
 #define FD_FIRST     3
-#define BACKOFF_MS   100
-#define BACKOFF_MAX  5000
 #define GONE_WAITS   200
 #define GONE_WAIT_US 5000
-#define LIVED_NS     (10 * NS_PER_S)
 #define OPEN_SLOT(w, i) ((w)->listeners[i] >= 0)
 
 /* Descriptors of the proxy, in the order of TRAMMEL_LISTEN_FDS; listeners first. */
@@ -48,8 +46,8 @@ struct proxy_process {
 	struct loop_io exit_io; /* pidfd */
 	struct loop_timer timer;
 	int pidfd;
-	uint64_t started_ns;
-	uint32_t restarts, backoff_ms;
+	struct restart restart;
+	uint32_t restarts;
 	bool started_once, stopping;
 };
 
@@ -172,12 +170,14 @@ static void on_retry(struct loop_timer *timer)
 	listeners_watch(container_of(timer, struct proxy_process, timer));
 }
 
-/* Not now: look at the listeners again after the back-off. */
-static void retry_later(struct proxy_process *p)
+/* Look at the listeners again, in @wait_ms. */
+static void listeners_watch_in(struct proxy_process *p, uint32_t wait_ms)
 {
 	listeners_unwatch(p);
-	p->backoff_ms = p->backoff_ms ? MIN(p->backoff_ms * 2, (uint32_t)BACKOFF_MAX) : BACKOFF_MS;
-	loop_timer_set(p->config->loop, &p->timer, p->backoff_ms, on_retry);
+	if (wait_ms)
+		loop_timer_set(p->config->loop, &p->timer, wait_ms, on_retry);
+	else
+		listeners_watch(p);
 }
 
 static void process_start(struct proxy_process *p)
@@ -198,11 +198,11 @@ static void process_start(struct proxy_process *p)
 		r = loop_io_add(p->config->loop, &p->exit_io, p->pidfd, EPOLLIN, on_exit_ready);
 	if (r < 0) {
 		log_error("proxy not started", "workload=%s err=%s", w->key, strerror(-r));
-		retry_later(p);
+		listeners_watch_in(p, restart_failed(&p->restart));
 		return;
 	}
 	listeners_unwatch(p);
-	p->started_ns = clock_mono_ns();
+	restart_started(&p->restart, clock_mono_ns(), false);
 	p->restarts += p->started_once;
 	p->started_once = true;
 	log_info("proxy started", "workload=%s/%s pid=%d", w->spec.namespace, w->spec.name, (int)pid);
@@ -226,16 +226,8 @@ static void on_exit_ready(struct loop_io *io, uint32_t revents)
 		status = 0; /* adopted: it is not our child */
 	log_write(WIFSIGNALED(status) || WEXITSTATUS(status) ? LOG_WARN : LOG_INFO, "proxy ended", "workload=%s/%s pid=%d %s=%d", p->w->spec.namespace,
 		  p->w->spec.name, (int)pid, WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	if (clock_mono_ns() - p->started_ns >= LIVED_NS)
-		p->backoff_ms = 0;
-	if (p->stopping) {
-		/* nobody comes after it */
-	} else if (p->backoff_ms) {
-		retry_later(p);
-	} else {
-		p->backoff_ms = BACKOFF_MS / 2; /* the next early end waits 100 ms */
-		listeners_watch(p);
-	}
+	if (!p->stopping) /* else nobody comes after it */
+		listeners_watch_in(p, restart_ended(&p->restart, clock_mono_ns(), status));
 	pid_set(p, 0);
 }
 
@@ -259,7 +251,7 @@ int proxy_process_new(const struct proxy_process_config *config, struct enrolled
 	for (int i = 0; i < LISTENERS; i++)
 		p->waiting[i].process = p;
 	if (w->proxy_pid) {
-		p->started_ns = clock_mono_ns();
+		restart_started(&p->restart, clock_mono_ns(), true);
 		p->started_once = true;
 		r = spawn_pidfd_open(w->proxy_pid, &p->pidfd);
 		r = r ? r : loop_io_add(config->loop, &p->exit_io, p->pidfd, EPOLLIN, on_exit_ready);
@@ -286,6 +278,12 @@ struct proxy_process *proxy_process_free(struct proxy_process *p)
 	fd_close(p->pidfd);
 	free(p);
 	return NULL;
+}
+
+void proxy_process_ready(struct proxy_process *p)
+{
+	if (p->pidfd >= 0)
+		restart_ready(&p->restart);
 }
 
 uint32_t proxy_process_restarts(const struct proxy_process *p)

@@ -3,7 +3,7 @@
  * The proxy of one workload: started when its first connection waits, watched, started again
  *
  * While no proxy runs, the listeners are polled here; while one runs, they are its own to accept from. After an exit it is
- * started again by the next connection, at once the first time, then after 100 ms doubling to 5 s, until it has lived 10 s.
+ * started again by the next connection, at once or after the wait that restart.h says.
  */
 #ifndef TRAMMEL_CONTROL_ENROL_PROXY_PROCESS_H
 #define TRAMMEL_CONTROL_ENROL_PROXY_PROCESS_H
@@ -31,6 +31,9 @@ struct proxy_process *proxy_process_free(struct proxy_process *p);
 
 /** proxy_process_stop() - ask the proxy to drain and end; none is started any more */
 void proxy_process_stop(struct proxy_process *p);
+
+/** proxy_process_ready() - the proxy has its policy: should it end now, it was no failure to start */
+void proxy_process_ready(struct proxy_process *p);
 
 uint32_t proxy_process_restarts(const struct proxy_process *p);
 

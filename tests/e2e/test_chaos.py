@@ -47,7 +47,8 @@ def test_agent_killed_ten_times_no_request_fails(seed):
 
 
 @pytest.mark.slow
-def test_proxies_killed_ten_times_nothing_crosses_and_all_comes_back(seed):
+@pytest.mark.parametrize("n_kills, pauses", [(10, (0.3, 1.0)), (20, (0.1, 0.9))], ids=["now-and-then", "rapidly"])
+def test_proxies_killed_again_and_again_nothing_crosses_and_all_comes_back(seed, n_kills, pauses):
     with Mesh(POLICY) as m:
         web = m.serve("web", "http:8080", "echo:7003")
         client = m.client()
@@ -56,8 +57,8 @@ def test_proxies_killed_ten_times_nothing_crosses_and_all_comes_back(seed):
         with Sniffer(m.netns(), [MARKER]) as wire:
             calls = [client.start_call("http_tagged", "web", 80, seconds=12, marker=MARKER.decode(), keep=True) for _ in range(4)]
             kills = 0
-            while kills < 10:
-                time.sleep(seed.uniform(0.3, 1.0))
+            while kills < n_kills:
+                time.sleep(seed.uniform(*pauses))
                 pid = seed.choice([web, client]).proxy_pid()
                 if pid:
                     os.kill(pid, signal.SIGKILL)
@@ -66,7 +67,7 @@ def test_proxies_killed_ten_times_nothing_crosses_and_all_comes_back(seed):
         for g in got:
             assert g["wrong"] == 0, "an answer to someone else's question"
             assert g["n_failed"] <= 2 * kills, g
-            assert g["longest"] < 4, g  # one that dies early again and again waits longer before each start
+            assert g["longest"] < 1.5, g  # back within a second, and a moment to answer
             assert g["ok"] > 100, g
         assert client.http("web", 80)["status"] == 200
         assert wire.complete and wire.hits[MARKER] == 0

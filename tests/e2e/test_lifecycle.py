@@ -120,6 +120,26 @@ def test_proxy_that_cannot_come_back_fails_closed(mesh):
     eventually(lambda: mesh.client.http("web", 80)["status"] == 200, 10)
 
 
+def test_proxy_that_cannot_start_is_tried_ever_more_slowly():
+    """It ends by its own fault before it served: no storm of starts while a connection waits for it."""
+    m = Mesh(POLICY, start=False)
+    with m:
+        broken = os.path.join(m.root, "broken-proxy")
+        with open(broken, "w") as f:
+            f.write("#!/bin/sh\nexit 3\n")
+        os.chmod(broken, 0o755)
+        m.env["TRAMMEL_PROXY_BIN"] = broken
+        m.up()
+        waiting = m.client().start_call("http", "web", 80)
+        time.sleep(4)
+        assert waiting.poll() is None, "it waits, and is not passed by the proxy"
+        with open(os.path.join(m.run_dir, "agent.log")) as f:
+            log = f.read()
+        starts = log.count("proxy started")
+        assert 4 <= starts <= 10, log
+        assert log.count("code=3") in (starts - 1, starts), log
+
+
 def test_drain_on_term(mesh):
     """TERM: no new work, what runs ends whole, then a new proxy serves; no request fails."""
     slow = mesh.client.start_call("http", "web", 80, path="/slow/1500")
