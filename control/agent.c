@@ -25,9 +25,19 @@
 #define LOCK_WAITS   500
 #define LOCK_WAIT_US 10000
 
+/* Of the addresses of workloads (10.77.0.0/16 and fd77::/64, see enrol) and of services (below). */
+static const char *const reverse_zones[] = {
+	"77.10.in-addr.arpa",
+	"78.10.in-addr.arpa",
+	"0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa",
+	"0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.7.d.f.ip6.arpa",
+};
+
 static const struct model_settings settings = {
 	.trust_domain = "cluster.local",
 	.cluster_domain = "cluster.local",
+	.reverse_zones = reverse_zones,
+	.n_reverse_zones = ARRAY_SIZE(reverse_zones),
 	.service_cidr4 = { { [10] = 0xff, [11] = 0xff, 10, 78, 0, 0 }, 112 },
 	.service_cidr6 = { { 0xfd, 0x78 }, 112 },
 };

@@ -22,6 +22,8 @@ struct model;
 struct model_settings {
 	const char *trust_domain;                 /* "cluster.local" */
 	const char *cluster_domain;               /* "cluster.local" */
+	const char *const *reverse_zones;         /* of the mesh's own addresses: "77.10.in-addr.arpa"; borrowed */
+	size_t n_reverse_zones;
 	struct cidr service_cidr4, service_cidr6; /* virtual addresses for services that state none */
 };
 

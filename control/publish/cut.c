@@ -127,6 +127,8 @@ static int self_pack(struct cut *c, const struct cut_store *s, const struct mesh
 	self->n_labels = w->n_labels;
 	self->labels = (char **)(uintptr_t)w->labels;
 	self->cluster_domain = P(set->cluster_domain);
+	self->n_reverse_zones = set->n_reverse_zones;
+	self->reverse_zones = (char **)(uintptr_t)set->reverse_zones;
 	r.kind_case = TRAMMEL__V1__RESOURCE__KIND_SELF;
 	r.self = self;
 	return cut_pack(c, &r);

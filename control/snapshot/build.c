@@ -11,6 +11,22 @@
 #include <string.h>
 #include "control/snapshot/build.h"
 
+static int reverse_zones_copy(struct build *b, const struct model_settings *from)
+{
+	const char **zones = pool_zalloc(&b->s->pool, (from->n_reverse_zones + 1) * sizeof(*zones));
+
+	if (!zones)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n_reverse_zones; i++) {
+		zones[i] = pool_str_dup(&b->s->pool, str_from(from->reverse_zones[i])).p;
+		if (!zones[i])
+			return -ENOMEM;
+	}
+	b->s->settings.reverse_zones = zones;
+	b->s->settings.n_reverse_zones = from->n_reverse_zones;
+	return 0;
+}
+
 static int settings_build(struct build *b)
 {
 	const struct model_settings *from = model_get_settings(b->model);
@@ -27,7 +43,7 @@ static int settings_build(struct build *b)
 	if (n)
 		memcpy(to->dns_upstream, r->config.dns_upstream, n * sizeof(*to->dns_upstream));
 	to->n_dns_upstream = n;
-	return 0;
+	return reverse_zones_copy(b, from);
 }
 
 static int workload_copy(struct build *b, const struct model_workload *from, struct mesh_workload *to)

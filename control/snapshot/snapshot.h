@@ -83,6 +83,8 @@ struct mesh_workload {
 
 struct mesh_settings {
 	const char *trust_domain, *cluster_domain;
+	const char *const *reverse_zones; /* of the mesh's own addresses: "77.10.in-addr.arpa" */
+	size_t n_reverse_zones;
 	bool refuse_unknown; /* outboundTrafficPolicy REGISTRY_ONLY */
 	struct addr *dns_upstream;
 	size_t n_dns_upstream;

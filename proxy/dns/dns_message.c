@@ -14,6 +14,7 @@
 #define LABEL_MAX    63
 #define OPT_BYTES    11
 #define RECORD_BYTES 10 /* type, class, ttl, rdlength */
+#define SOA_BYTES    (2 + RECORD_BYTES + 3 + 2 + 11 + 2 + 5 * 4)
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -207,13 +208,15 @@ static size_t start_find(const struct dns_query *q, const struct addr *addresses
 	return i;
 }
 
-/* OPT: root name, our size, the upper bits of the code, version 0, no options. */
-static void opt_put(uint8_t *out, enum dns_rcode rcode)
+/* OPT, the last record, at @at: root name, our size, the upper bits of the code, version 0, no options. The message's new length. */
+static size_t opt_put(uint8_t *out, size_t at, enum dns_rcode rcode)
 {
-	memset(out, 0, OPT_BYTES);
-	put16(out + 1, DNS_OPT);
-	put16(out + 3, DNS_EDNS_BYTES);
-	out[5] = (uint8_t)(rcode >> 4);
+	memset(out + at, 0, OPT_BYTES);
+	put16(out + at + 1, DNS_OPT);
+	put16(out + at + 3, DNS_EDNS_BYTES);
+	out[at + 5] = (uint8_t)(rcode >> 4);
+	put16(out + 10, 1);
+	return at + OPT_BYTES;
 }
 
 size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode,
@@ -241,12 +244,60 @@ size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enu
 	}
 	header_put(out, q, flags, rcode & 0xf, 1);
 	put16(out + 6, answers);
-	if (opt) {
-		opt_put(out + at, rcode);
-		put16(out + 10, 1);
-		at += opt;
+	return opt ? opt_put(out, at, rcode) : at;
+}
+
+static size_t pointer_put(uint8_t *out, size_t to)
+{
+	put16(out, 0xc000 | (unsigned int)to);
+	return 2;
+}
+
+static size_t label_put(uint8_t *out, struct str label)
+{
+	out[0] = (uint8_t)label.n;
+	memcpy(out + 1, label.p, label.n);
+	return 1 + label.n;
+}
+
+/*
+ * SOA of the zone that begins at offset @zone (RFC 1035 section 3.3.13). Nobody transfers it, so its number does not move; it is
+ * there for its last field, which limits how long "no" is remembered (RFC 2308 section 5).
+ */
+static void soa_put(uint8_t *out, size_t zone, uint32_t ttl_s)
+{
+	const uint32_t times_s[] = {1, 7200, 1800, 86400, ttl_s}; /* serial, refresh, retry, expire, minimum */
+	size_t at = pointer_put(out, zone);
+
+	put16(out + at, DNS_SOA);
+	put16(out + at + 2, 1);
+	put32(out + at + 4, ttl_s);
+	put16(out + at + 8, SOA_BYTES - 2 - RECORD_BYTES);
+	at += RECORD_BYTES;
+	at += label_put(out + at, STR("ns"));
+	at += pointer_put(out + at, zone);
+	at += label_put(out + at, STR("hostmaster"));
+	at += pointer_put(out + at, zone);
+	for (size_t i = 0; i < ARRAY_SIZE(times_s); i++, at += 4)
+		put32(out + at, times_s[i]);
+}
+
+size_t dns_negative_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode, size_t zone_bytes,
+			   uint32_t ttl_s, uint8_t *out, size_t max)
+{
+	size_t at = q->question_bytes, soa = zone_bytes ? SOA_BYTES : 0;
+
+	if (max < at + soa + (q->edns ? OPT_BYTES : 0))
+		return dns_error_format(q, DNS_SERVFAIL, out, max);
+	memcpy(out, question, at);
+	header_put(out, q, FLAG_AA, rcode, 1);
+	if (soa) {
+		/* A label of n characters takes n + 1 octets, as it does with its dot in the text. */
+		soa_put(out + at, DNS_HEADER + strlen(q->name) - zone_bytes, ttl_s);
+		put16(out + 8, 1);
+		at += soa;
 	}
-	return at;
+	return q->edns ? opt_put(out, at, rcode) : at;
 }
 
 bool dns_reply_matches(const uint8_t *p, size_t n, const uint8_t *sent, const struct dns_query *q)

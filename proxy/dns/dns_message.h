@@ -71,6 +71,16 @@ size_t dns_answer_format(const struct dns_query *q, const uint8_t *question, enu
 			 const struct addr *addresses, size_t n, size_t first, uint32_t ttl_s, uint8_t *out,
 			 size_t max);
 
+/**
+ * dns_negative_format() - answer to @q that there is no such name (DNS_NXDOMAIN) or no such record of it (DNS_OK)
+ * @zone_bytes:  of the end of q->name, as text, that is the zone we speak for; 0: none is known
+ * @ttl_s:       how long that may be remembered: without the zone's SOA record not at all (RFC 2308 section 3)
+ *
+ * Return: bytes written.
+ */
+size_t dns_negative_format(const struct dns_query *q, const uint8_t *question, enum dns_rcode rcode, size_t zone_bytes,
+			   uint32_t ttl_s, uint8_t *out, size_t max);
+
 /** dns_answer_count() - how many of @addresses are of the asked type */
 size_t dns_answer_count(const struct dns_query *q, const struct addr *addresses, size_t n);
 

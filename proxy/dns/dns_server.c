@@ -90,11 +90,44 @@ void dns_pending_fail(struct dns_pending *p, enum dns_rcode rcode)
 	dns_pending_answer(p, out, n);
 }
 
+/* Is @name a zone or below it? */
+static bool is_within(struct str name, struct str zone)
+{
+	return str_ends(name, zone) && (name.n == zone.n || name.p[name.n - zone.n - 1] == '.');
+}
+
+/* The zone of the mesh that the query's name is in; empty when it is in none, or no snapshot says which there are. */
+static struct str zone_find(const struct dns_pending *p)
+{
+	struct snapshot *s = dns_server_snapshot(p->server);
+	const struct self *self = s ? snapshot_self(s) : NULL;
+	struct str name = str_from(p->query.name);
+
+	if (self && is_within(name, str_from(self->cluster_domain)))
+		return str_from(self->cluster_domain);
+	for (size_t i = 0; self && i < self->n_reverse_zones; i++)
+		if (is_within(name, str_from(self->reverse_zones[i])))
+			return str_from(self->reverse_zones[i]);
+	return (struct str){0};
+}
+
+static void negative_answer(struct dns_pending *p, enum dns_rcode rcode, struct str zone)
+{
+	uint8_t out[DNS_QUERY_BYTES + 16];
+
+	dns_pending_answer(p, out,
+			   dns_negative_format(&p->query, p->bytes, rcode, zone.n, DNS_TTL_S, out, sizeof(out)));
+}
+
 static void addresses_answer(struct dns_pending *p, const struct addr *addresses, size_t n)
 {
 	size_t max = p->udp_fd >= 0 ? p->query.udp_bytes : 16384, first = 0;
 	uint8_t out[16384];
 
+	if (dns_answer_count(&p->query, addresses, n) == 0) {
+		negative_answer(p, DNS_OK, zone_find(p));
+		return;
+	}
 	if (dns_answer_count(&p->query, addresses, n) > 1)
 		first = p->server->turn[p->query.type == DNS_AAAA]++;
 	n = dns_answer_format(&p->query, p->bytes, DNS_OK, addresses, n, first, DNS_TTL_S, out, max);
@@ -116,12 +149,36 @@ static bool localhost_answer(struct dns_pending *p)
 	return true;
 }
 
-/* The mesh does not know the name, or it is of a kind the mesh has none of. */
+/*
+ * Names that have none of their own, but names below them: the domain itself, "svc", and the namespace we are in. "No such name"
+ * would deny the names below too (RFC 8020).
+ */
+static bool is_branch(const struct self *self, struct str name, struct str zone)
+{
+	struct str part;
+
+	if (name.n == zone.n)
+		return true;
+	if (!str_eq_c(zone, self->cluster_domain))
+		return false;
+	name.n -= zone.n + 1;
+	if (str_eq(name, STR("svc")))
+		return true;
+	return str_split(&name, '.', &part) && str_eq_c(part, self->namespace) && str_eq(name, STR("svc"));
+}
+
+/*
+ * The mesh does not know the name, or it is of a kind the mesh has none of. What is within the mesh's own zones is said here and
+ * now: nobody else could know it, and a search list makes such a name of every other name.
+ */
 static void other_ask(struct dns_pending *p)
 {
 	const struct self *self = snapshot_self(dns_server_snapshot(p->server));
+	struct str zone = zone_find(p);
 
-	if (self->n_dns_upstream)
+	if (zone.n)
+		negative_answer(p, is_branch(self, str_from(p->query.name), zone) ? DNS_OK : DNS_NXDOMAIN, zone);
+	else if (self->n_dns_upstream)
 		dns_forward(p);
 	else
 		dns_pending_fail(p, DNS_NXDOMAIN);

@@ -2,8 +2,9 @@
 /*
  * DNS server of one workload
  *
- * Answers mesh names from the snapshot (asking the agent for names not seen before), forwards others to the configured
- * upstream servers, and says NXDOMAIN where there is none. The kernel's hooks bring the workload's queries here. At
+ * Answers mesh names from the snapshot (asking the agent for names not seen before) and says NXDOMAIN to all others within
+ * the mesh's zones, its domain and the reverse zones of its addresses. Forwards the rest to the configured upstream servers,
+ * and says NXDOMAIN where there is none. The kernel's hooks bring the workload's queries here. At
  * most 512 queries and 32 TCP connections at a time; lives in one loop.
  */
 #ifndef TRAMMEL_PROXY_DNS_SERVER_H

@@ -113,6 +113,9 @@ static const char *check_self(const Trammel__V1__Self *s)
 		return "an address has not 16 bytes";
 	if (!is_mtls(s->default_mtls))
 		return "unknown mTLS mode";
+	for (size_t i = 0; i < s->n_reverse_zones; i++)
+		if (!is_name(s->reverse_zones[i]))
+			return "a reverse zone is malformed";
 	for (size_t i = 0; i < s->n_dns_upstream; i++)
 		if (addr_parse(str_from(s->dns_upstream[i]), &addr) < 0)
 			return "an upstream DNS server is no IP:PORT";

@@ -72,6 +72,7 @@ static void self_fill(struct room *room, const Trammel__V1__Self *from, struct s
 {
 	struct inbound_port *in = take(room, from->n_inbound * sizeof(*in), ALIGN);
 	struct addr *dns = take(room, from->n_dns_upstream * sizeof(*dns), ALIGN);
+	const char **zones = take(room, from->n_reverse_zones * sizeof(*zones), ALIGN);
 
 	*to = (struct self){ .namespace = take_text(room, from->namespace_),
 			     .name = take_text(room, from->name),
@@ -85,7 +86,11 @@ static void self_fill(struct room *room, const Trammel__V1__Self *from, struct s
 			     .inbound = in,
 			     .n_inbound = from->n_inbound,
 			     .refuse_unknown = from->refuse_unknown,
+			     .reverse_zones = zones,
+			     .n_reverse_zones = from->n_reverse_zones,
 			     .dns_upstream = dns };
+	for (size_t i = 0; i < from->n_reverse_zones; i++)
+		zones[i] = take_text(room, from->reverse_zones[i]);
 	to->addresses = take_addresses(room, from->addresses, from->n_addresses);
 	for (size_t i = 0; i < from->n_inbound; i++) {
 		const Trammel__V1__InboundPort *p = from->inbound[i];
@@ -160,7 +165,8 @@ static size_t arrays_bytes(const Trammel__V1__Resource *r)
 
 	switch (r->kind_case) {
 	case TRAMMEL__V1__RESOURCE__KIND_SELF:
-		n += r->self->n_inbound * sizeof(struct inbound_port) + r->self->n_dns_upstream * sizeof(struct addr);
+		n += r->self->n_inbound * sizeof(struct inbound_port) + r->self->n_dns_upstream * sizeof(struct addr) +
+		     r->self->n_reverse_zones * sizeof(char *);
 		break;
 	case TRAMMEL__V1__RESOURCE__KIND_SERVICE:
 		n += r->service->n_ports * sizeof(struct svc_port);

@@ -49,6 +49,8 @@ struct self {
 	struct inbound_port *inbound;
 	size_t n_inbound;
 	bool refuse_unknown;
+	const char **reverse_zones; /* with cluster_domain: names that are the mesh's to answer */
+	size_t n_reverse_zones;
 	struct addr *dns_upstream;
 	size_t n_dns_upstream;
 	const char *trust_bundle_pem;

@@ -4,16 +4,19 @@
     client -> 53, captured -> proxy (15053) -> the mesh's own names
                                             -> a resolver outside (a UDP and TCP server of the test) for the rest
 """
+import ipaddress
+import json
 import socket
 import struct
+import sys
 import threading
 
 import pytest
 
-from mesh import Mesh, service
+from mesh import CALLS, Mesh, finish_call, service
 from wait import eventually
 
-A, AAAA, TXT = 1, 28, 16
+A, AAAA, TXT, PTR = 1, 28, 16, 12
 POLICY = [
     service("web", {"http": {"port": 80, "targetPort": 8080}}),
     service("many", {"http": 8080}, {"group": "many"}, clusterIP="None"),
@@ -27,8 +30,9 @@ def question(name, kind, number=0x1234):
 
 
 def header(answer):
-    number, flags, _, answers, _, _ = struct.unpack(">HHHHHH", answer[:12])
-    return {"number": number, "code": flags & 15, "answers": answers, "truncated": bool(flags & 0x200)}
+    number, flags, _, answers, authorities, _ = struct.unpack(">HHHHHH", answer[:12])
+    return {"number": number, "code": flags & 15, "answers": answers, "authorities": authorities, "truncated": bool(flags & 0x200),
+            "authoritative": bool(flags & 0x400)}
 
 
 class Resolver:
@@ -158,6 +162,42 @@ def test_known_names_are_not_told_to_the_resolver(mesh, resolver):
     for kind in (A, AAAA, TXT):
         ask(mesh, "web.default.svc.cluster.local", kind)
     assert "web.default.svc.cluster.local" not in [n.lower() for n in resolver.asked]
+
+
+LEAKS = ("nothing.default.svc.cluster.local", "nothing.elsewhere.svc.cluster.local", "cluster.local", "svc.cluster.local",
+         "_http._tcp.web.default.svc.cluster.local", "no host.default.svc.cluster.local")
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_names_of_the_mesh_are_told_to_nobody(mesh, resolver, tcp):
+    """The mesh is the authority for its domain, and for the reverse names of its addresses."""
+    vip = [e["addresses"] for e in mesh.json("service", "list")["services"] if e["name"] == "web"][0]
+    reverse = [ipaddress.ip_address(a).reverse_pointer for a in [mesh.web.ip, mesh.web.ip6, *vip]]
+    assert len(reverse) == 4
+    before = len(resolver.asked)
+    for name, kind in [(n, k) for n in LEAKS for k in (A, AAAA, TXT)] + [(n, PTR) for n in reverse]:
+        got = ask(mesh, name, kind, tcp)
+        assert got["answers"] == 0 and got["authorities"] == 1 and got["authoritative"], (name, got)
+        assert got["code"] == (0 if name in ("cluster.local", "svc.cluster.local") else 3), (name, got)
+    assert resolver.asked[before:] == []
+    ask(mesh, ipaddress.ip_address("192.0.2.7").reverse_pointer, PTR, tcp)
+    assert resolver.asked[before:] == ["7.2.0.192.in-addr.arpa"], "addresses of others are asked of others"
+
+
+def names(mesh, host):
+    """What the C library of the workload finds."""
+    return finish_call(mesh.client.spawn(sys.executable, CALLS, "names", json.dumps({"host": host})))
+
+
+def test_search_list_finds_and_tells_no_name_of_the_mesh(mesh, resolver):
+    """The C library's resolver with ndots:5: every name is tried below the mesh's domain first."""
+    before = len(resolver.asked)
+    for name in ("web", "web.default", "web.default.svc", "web.default.svc.cluster.local", "web.default.svc.cluster.local."):
+        assert len(names(mesh, name)) == 2, name
+    assert resolver.asked[before:] == []
+    assert names(mesh, "www.outside.example") == ["192.0.2.7"]
+    assert {n.lower() for n in resolver.asked[before:]} == {"www.outside.example"}
 
 
 @pytest.mark.sanitize

@@ -24,7 +24,11 @@ struct bed {
 
 static inline void bed_init_ranges(struct bed *b, const char *v4, const char *v6)
 {
-	struct model_settings s = {.trust_domain = "cluster.local", .cluster_domain = "cluster.local"};
+	static const char *const zones[] = {"77.10.in-addr.arpa", "7.7.d.f.ip6.arpa"};
+	struct model_settings s = {.trust_domain = "cluster.local",
+				   .cluster_domain = "cluster.local",
+				   .reverse_zones = zones,
+				   .n_reverse_zones = 2};
 
 	log_set_level(LOG_ERROR);
 	if (v4)

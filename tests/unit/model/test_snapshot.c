@@ -444,6 +444,8 @@ static void settings(void **state)
 	bed_apply(&b, ""); /* a snapshot stands alone */
 	set = mesh_snapshot_settings(s);
 	assert_true(set->refuse_unknown);
+	assert_int_equal(set->n_reverse_zones, 2);
+	assert_string_equal(set->reverse_zones[1], "7.7.d.f.ip6.arpa");
 	assert_int_equal(set->n_dns_upstream, 1);
 	assert_int_equal(set->dns_upstream[0].port, 53);
 	mesh_snapshot_unref(s);

@@ -115,6 +115,43 @@ static void answers(void **state)
 	assert_true(out[2] & 0x80);
 }
 
+/* "No", with the zone's SOA; its owner is the end of the question's own name. */
+static void negatives(void **state)
+{
+	static const uint8_t soa[] = {
+		0xc0, 16,                                                     /* owner: 16 = 12 + "wEb." */
+		0,    6,  0, 1, 0, 0, 0, 5, 0, 38,                            /* SOA, IN, 5 s, 38 bytes */
+		2,    'n', 's', 0xc0, 16,                                     /* ns.default */
+		10,   'h', 'o', 's', 't', 'm', 'a', 's', 't', 'e', 'r', 0xc0, 16, /* hostmaster.default */
+		0,    0,  0, 1, 0, 0, 0x1c, 0x20, 0, 0, 7, 8, 0, 1, 0x51, 0x80, 0, 0, 0, 5, /* last: remember it for 5 s */
+	};
+	uint8_t out[512];
+	struct dns_query q;
+	size_t n;
+
+	assert_int_equal(dns_query_parse(packets[0].bytes, packets[0].n, &q), 0);
+	n = dns_negative_format(&q, packets[0].bytes, DNS_NXDOMAIN, strlen("default"), 5, out, sizeof(out));
+	assert_int_equal(n, packets[0].n + sizeof(soa));
+	assert_memory_equal(out + 2, ((uint8_t[]){0x85, 0x83, 0, 1, 0, 0, 0, 1, 0, 0}), 10); /* AA RD RA; one authority */
+	assert_memory_equal(out + 12, packets[0].bytes + 12, packets[0].n - 12);
+	assert_memory_equal(out + packets[0].n, soa, sizeof(soa));
+	n = dns_negative_format(&q, packets[0].bytes, DNS_OK, strlen("web.default"), 5, out, sizeof(out));
+	assert_int_equal(out[3] & 0xf, DNS_OK);
+	assert_int_equal(out[packets[0].n + 1], 12); /* the zone itself was asked for */
+	n = dns_negative_format(&q, packets[0].bytes, DNS_NXDOMAIN, 0, 5, out, sizeof(out));
+	assert_int_equal(n, packets[0].n);
+	assert_int_equal(out[9], 0);
+	n = dns_negative_format(&q, packets[0].bytes, DNS_NXDOMAIN, 7, 5, out, packets[0].n + sizeof(soa) - 1);
+	assert_int_equal(n, 12);
+	assert_int_equal(out[3] & 0xf, DNS_SERVFAIL);
+	assert_int_equal(dns_query_parse(packets[2].bytes, packets[2].n, &q), 0); /* with EDNS: OPT stands last */
+	n = dns_negative_format(&q, packets[2].bytes, DNS_NXDOMAIN, 1, 5, out, sizeof(out));
+	assert_int_equal(n, q.question_bytes + sizeof(soa) + 11);
+	assert_int_equal(out[9], 1);
+	assert_int_equal(out[11], 1);
+	assert_int_equal(out[n - 9], DNS_OPT);
+}
+
 static void edns_answer(void **state)
 {
 	uint8_t out[512];
@@ -148,7 +185,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(questions), cmocka_unit_test(questions_cut), cmocka_unit_test(long_name),
-		cmocka_unit_test(answers),   cmocka_unit_test(edns_answer),   cmocka_unit_test(replies),
+		cmocka_unit_test(answers),   cmocka_unit_test(negatives),     cmocka_unit_test(edns_answer),
+		cmocka_unit_test(replies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,12 @@
 /* ---- the subscriber and what it knows ---- */
 
 static struct addr upstream_addrs[2];
-static struct self self = {.dns_upstream = upstream_addrs};
+static const char *reverse_zones[] = {"77.10.in-addr.arpa", "7.7.d.f.ip6.arpa"};
+static struct self self = {.namespace = "default",
+			   .cluster_domain = "cluster.local",
+			   .reverse_zones = reverse_zones,
+			   .n_reverse_zones = ARRAY_SIZE(reverse_zones),
+			   .dns_upstream = upstream_addrs};
 static bool no_snapshot;
 static struct subscriber_wait *waits[600];
 static unsigned int n_waits, n_cancelled;
@@ -61,7 +66,11 @@ bool snapshot_dns_find(const struct snapshot *s, struct str name, struct dns_nam
 		*ret = (struct dns_name){.known = true, .canonical = ""};
 	else if (str_eq(name, STR("late.default")) && late_is_known)
 		*ret = (struct dns_name){.known = true, .canonical = "", .addresses = web, .n_addresses = 1};
-	else if (str_eq(name, STR("outside.example")))
+	else if (str_eq(name, STR("web.default.svc.cluster.local")))
+		*ret = (struct dns_name){.known = true, .canonical = "", .addresses = web, .n_addresses = 2};
+	else if (str_eq(name, STR("outside.example")) || str_eq(name, STR("notcluster.local")) ||
+		 str_eq(name, STR("local")) || str_eq(name, STR("arpa")) ||
+		 (str_ends(name, STR("cluster.local")) && !str_eq(name, STR("new.default.svc.cluster.local"))))
 		*ret = (struct dns_name){.known = false};
 	else
 		return false;
@@ -298,6 +307,87 @@ static void names_of_no_mesh(void **state)
 	assert_int_equal(RCODE(), DNS_SERVFAIL);
 }
 
+static ssize_t upstream_recv(int i, struct sockaddr_storage *from, socklen_t *len, int ms)
+{
+	for (; ms > 0; ms -= 5) {
+		ssize_t k;
+
+		*len = sizeof(*from);
+		k = recvfrom(upstream[i], got, sizeof(got), MSG_DONTWAIT, (struct sockaddr *)from, len);
+		if (k >= 0)
+			return k;
+		assert_int_equal(loop_turn(loop, 5), 0);
+	}
+	return -1;
+}
+
+#define AUTHORITIES() (got[8] << 8 | got[9])
+
+/* Within the mesh's own zones the answer is the mesh's, with its SOA, and no other server hears of it. */
+static void names_of_the_mesh_are_told_to_nobody(void **state)
+{
+	static const struct {
+		const char *name;
+		uint16_t type;
+		int rcode, answers;
+	} cases[] = {
+		{"web.default.svc.cluster.local", DNS_A, DNS_OK, 2},
+		{"web.default.svc.cluster.local", DNS_AAAA, DNS_OK, 0},
+		{"nothing.default.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		{"Nothing.Default.svc.Cluster.LOCAL", DNS_AAAA, DNS_NXDOMAIN, 0},
+		{"_http._tcp.web.default.svc.cluster.local", 33, DNS_NXDOMAIN, 0},
+		{"no host.default.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		/* what a search list makes */
+		{"web.default.svc.cluster.local.default.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		{"www.outside.example.default.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		{"www.outside.example.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		{"www.outside.example.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		/* names above other names exist, with no record of their own (RFC 8020) */
+		{"cluster.local", DNS_A, DNS_OK, 0},
+		{"cluster.local", DNS_SOA, DNS_OK, 0},
+		{"svc.cluster.local", DNS_A, DNS_OK, 0},
+		{"default.svc.cluster.local", DNS_A, DNS_OK, 0},
+		{"other.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		{"default.pod.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		{"xdefault.svc.cluster.local", DNS_A, DNS_NXDOMAIN, 0},
+		/* the mesh's own addresses */
+		{"5.0.77.10.in-addr.arpa", DNS_PTR, DNS_NXDOMAIN, 0},
+		{"77.10.in-addr.arpa", DNS_PTR, DNS_OK, 0},
+		{"1.0.0.7.7.d.f.ip6.arpa", DNS_PTR, DNS_NXDOMAIN, 0},
+	};
+
+	self.n_dns_upstream = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		answer_to(cases[i].name, cases[i].type);
+		if (RCODE() != cases[i].rcode || ANSWERS() != cases[i].answers || AUTHORITIES() != !cases[i].answers)
+			fail_msg("%s: code %d, %d answers, %d authorities", cases[i].name, RCODE(), ANSWERS(), AUTHORITIES());
+		assert_true(got[2] & 0x04); /* AA */
+	}
+	assert_int_equal(n_waits, 0);
+	ask(5, "new.default.svc.cluster.local", DNS_A); /* the agent is asked first, as ever; it is away */
+	assert_int_equal(turn_until(client, 30), -1);
+	wait_answer(0, false);
+	assert_true(turn_until(client, 1000) > 0);
+	assert_int_equal(RCODE(), DNS_SERVFAIL);
+	assert_int_equal(recv(upstream[0], got, sizeof(got), MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+/* What only looks like it goes where other names go. */
+static void names_beside_the_mesh_are_forwarded(void **state)
+{
+	static const char *const names[] = {"notcluster.local", "5.0.79.10.in-addr.arpa", "5.0.177.10.in-addr.arpa", "arpa", "local"};
+	struct sockaddr_storage from;
+	socklen_t len;
+
+	self.n_dns_upstream = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		ask((uint16_t)i, names[i], DNS_PTR);
+		assert_int_equal(upstream_recv(0, &from, &len, 1000), n_asked);
+		assert_memory_equal(got + 12, asked + 12, n_asked - 12);
+	}
+}
+
 static void malformed_and_unwanted(void **state)
 {
 	uint8_t p[2048] = {1, 2, 0x01, 0, 0, 9};
@@ -335,20 +425,6 @@ static void answers_fit_the_asker(void **state)
 	assert_int_equal(send(client, p, k, 0), k);
 	assert_in_range(turn_until(client, 1000), 1000, DNS_EDNS_BYTES);
 	assert_true(TC());
-}
-
-static ssize_t upstream_recv(int i, struct sockaddr_storage *from, socklen_t *len, int ms)
-{
-	for (; ms > 0; ms -= 5) {
-		ssize_t k;
-
-		*len = sizeof(*from);
-		k = recvfrom(upstream[i], got, sizeof(got), MSG_DONTWAIT, (struct sockaddr *)from, len);
-		if (k >= 0)
-			return k;
-		assert_int_equal(loop_turn(loop, 5), 0);
-	}
-	return -1;
 }
 
 /* What is not from the server asked, or not about the question, is not taken. */
@@ -568,6 +644,8 @@ int main(void)
 		CASE(addresses_take_turns),
 		CASE(names_not_seen_before),
 		CASE(names_of_no_mesh),
+		CASE(names_of_the_mesh_are_told_to_nobody),
+		CASE(names_beside_the_mesh_are_forwarded),
 		CASE(malformed_and_unwanted),
 		CASE(answers_fit_the_asker),
 		CASE(forwards_and_believes_only_the_right_reply),

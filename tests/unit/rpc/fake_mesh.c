@@ -52,6 +52,8 @@ struct fake_service *fake_service_add(struct fake_mesh *m)
 	return s;
 }
 
+static const char *const reverse_zones[] = { "77.10.in-addr.arpa" };
+
 struct mesh_snapshot *fake_cut(struct fake_mesh *m)
 {
 	struct mesh_snapshot *s = calloc(1, sizeof(*s));
@@ -63,6 +65,8 @@ struct mesh_snapshot *fake_cut(struct fake_mesh *m)
 	s->dns = addr_of("10.96.0.10:53");
 	s->settings = (struct mesh_settings){ .trust_domain = "cluster.local",
 					      .cluster_domain = "cluster.local",
+					      .reverse_zones = reverse_zones,
+					      .n_reverse_zones = 1,
 					      .dns_upstream = &s->dns,
 					      .n_dns_upstream = 1 };
 	for (size_t i = 0; i < m->n_services; i++) {

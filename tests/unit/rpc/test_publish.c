@@ -31,6 +31,8 @@ static void test_start(void **state)
 	assert_string_equal(self->spiffe_id, "spiffe://cluster.local/ns/default/sa/client2");
 	assert_string_equal(c.spiffe_id, self->spiffe_id);
 	assert_string_equal(self->cluster_domain, "cluster.local");
+	assert_int_equal(self->n_reverse_zones, 1);
+	assert_string_equal(self->reverse_zones[0], "77.10.in-addr.arpa");
 	assert_int_equal(self->n_dns_upstream, 1);
 	assert_int_equal(self->dns_upstream[0].port, 53);
 	assert_non_null(strstr(self->trust_bundle_pem, "BEGIN CERTIFICATE"));

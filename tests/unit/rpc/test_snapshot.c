@@ -33,7 +33,7 @@ struct sample {
 	Trammel__V1__DnsName dns;
 	uint8_t ip[16];
 	ProtobufCBinaryData ips[1];
-	char *upstream[1], *removed[1];
+	char *upstream[1], *zones[2], *removed[1];
 };
 
 enum { SELF, SVC, EPS, DEST, DEST2, DNS };
@@ -81,6 +81,10 @@ static void sample_self(struct sample *s)
 	s->self.n_inbound = 2;
 	s->self.inbound = s->inp;
 	s->upstream[0] = TEXT("10.96.0.10:53");
+	s->zones[0] = TEXT("77.10.in-addr.arpa");
+	s->zones[1] = TEXT("7.7.d.f.ip6.arpa");
+	s->self.n_reverse_zones = 2;
+	s->self.reverse_zones = s->zones;
 	s->self.n_dns_upstream = 1;
 	s->self.dns_upstream = s->upstream;
 }
@@ -205,6 +209,8 @@ SPOIL(self_id_foreign, self.spiffe_id, TEXT("spiffe://other/ns/default/sa/web"))
 SPOIL(self_ip, ips[0].len, 4)
 SPOIL(self_mtls, self.default_mtls, (Trammel__V1__MtlsMode)9)
 SPOIL(self_dns, upstream[0], TEXT("dns.example:53"))
+SPOIL(self_zone, zones[1], TEXT("in addr.arpa"))
+SPOIL(self_zone_none, zones[0], TEXT(""))
 SPOIL(self_bundle, self.trust_bundle_pem, TEXT("trust me"))
 SPOIL(in_zero, in[0].port, 0)
 SPOIL(in_large, in[1].port, 65536)
@@ -267,6 +273,8 @@ static void test_refused(void **state)
 		CASE(self_ip, "16 bytes"),
 		CASE(self_mtls, "mTLS"),
 		CASE(self_dns, "DNS"),
+		CASE(self_zone, "reverse zone"),
+		CASE(self_zone_none, "reverse zone"),
 		CASE(self_bundle, "bundle"),
 		CASE(in_zero, "range"),
 		CASE(in_large, "range"),
