@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include "trammel/abi.h"
 #include "trammel/publish.pb-c.h"
 
 #define P(name) ((char *)(uintptr_t)(name)) /* protobuf-c's structs are not const; packing does not write */
@@ -185,8 +184,8 @@ static int dest_cut_workload(struct cut *c, const struct mesh_workload *w, const
 			mtls = w->inbound[i].has_mtls ? w->inbound[i].mtls : mtls;
 			protocol = w->inbound[i].protocol;
 		}
-	if (addr->port == TRM_PORT_READY || addr->port == TRM_PORT_METRICS) {
-		mtls = MESH_MTLS_DISABLE; /* the proxy's own, for probes and scrapers that have no certificate */
+	if (mesh_port_is_open(addr->port)) {
+		mtls = MESH_MTLS_DISABLE;
 		protocol = MESH_APP_HTTP1;
 	}
 	ep.mtls = mtls != MESH_MTLS_DISABLE;

@@ -87,7 +87,9 @@ enum mesh_mtls mtls_at(const struct mtls_rules *rules, uint16_t port, bool *ret_
 	const struct peer_authentication *pa = rules->workload_policy;
 
 	if (ret_own)
-		*ret_own = false;
+		*ret_own = mesh_port_is_open(port);
+	if (mesh_port_is_open(port))
+		return MESH_MTLS_DISABLE;
 	for (size_t i = 0; pa && i < pa->n_ports; i++)
 		if (pa->ports[i].port == port && pa->ports[i].mode != MODEL_MTLS_UNSET) {
 			if (ret_own)

@@ -14,6 +14,7 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "trammel/abi.h"
 
 struct model;
 
@@ -80,6 +81,15 @@ struct mesh_workload {
 	struct mesh_inbound *inbound; /* sorted by port */
 	size_t n_inbound;
 };
+
+/**
+ * mesh_port_is_open() - do proxies answer at @port of their workloads themselves, in plaintext? It is for probes and scrapers, which
+ * have no certificate; whatever policy says of other ports
+ */
+static inline bool mesh_port_is_open(uint16_t port)
+{
+	return port == TRM_PORT_READY || port == TRM_PORT_METRICS;
+}
 
 struct mesh_settings {
 	const char *trust_domain, *cluster_domain;

@@ -3,7 +3,6 @@
 #include "proxy/route/target.h"
 
 #include <stdio.h>
-#include "trammel/abi.h"
 
 static void endpoint_take(const struct snapshot *snap, const struct endpoint *ep, struct target *ret)
 {
@@ -16,8 +15,7 @@ static void endpoint_take(const struct snapshot *snap, const struct endpoint *ep
 		ret->client.port = 0;
 		return;
 	}
-	/* A proxy answers probes and scrapers on its own ports itself, in plaintext. */
-	ret->mtls = ep->mtls && ep->addr.port != TRM_PORT_READY && ep->addr.port != TRM_PORT_METRICS;
+	ret->mtls = ep->mtls;
 	ret->spiffe_id = ep->spiffe_id;
 }
 

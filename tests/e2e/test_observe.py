@@ -30,6 +30,21 @@ def test_ready(mesh):
         eventually(lambda: status(caller, ip) == "200", 3)
 
 
+def test_a_service_of_metrics_ports_is_scraped_in_plaintext(mesh):
+    """STRICT holds for the app's ports; the port that the proxy answers itself has no mTLS, by service as by address."""
+    mesh.apply("metrics.yaml", [
+        service("metrics", {"http-metrics": 9090}, False),
+        {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+         "metadata": {"name": "metrics-a", "namespace": "default", "labels": {"kubernetes.io/service-name": "metrics"}},
+         "addressType": "IPv4", "ports": [{"name": "http-metrics", "port": 15090}], "endpoints": [{"addresses": [mesh.web.ip]}]}])
+    try:
+        mesh.wait_endpoints("metrics", 1)
+        for address in ("metrics:9090", f"{mesh.web.ip}:15090"):
+            assert "# TYPE" in mesh.client.curl(f"http://{address}/metrics").stdout, address
+    finally:
+        mesh.withdraw("metrics.yaml")
+
+
 @pytest.mark.sanitize
 def test_metrics_are_well_formed_and_count(mesh):
     text = mesh.web.curl(f"http://{mesh.web.ip}:15090/metrics").stdout

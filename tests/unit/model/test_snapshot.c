@@ -161,6 +161,46 @@ static void slices_by_hand(void **state)
 	bed_done(&b);
 }
 
+/* What proxies answer themselves is plaintext, whatever the policy; it says so where a service leads there too. */
+static void open_ports_are_plaintext(void **state)
+{
+	static const char text[] =
+		"apiVersion: v1\nkind: Service\nmetadata: {name: ext, namespace: shop}\nspec: {ports: [{name: m, port: 90}, {name: r, port: 21}, "
+		"{name: h, port: 80}]}\n---\n"
+		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a, namespace: shop, labels: "
+		"{kubernetes.io/service-name: ext}}\n"
+		"addressType: IPv4\nports: [{name: m, port: 15090}, {name: r, port: 15021}, {name: h, port: 8080}]\n"
+		"endpoints: [{addresses: [10.78.0.2]}]\n---\n"
+		"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: shop}\n"
+		"spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {15090: {mode: STRICT}}}\n";
+	static const struct {
+		uint16_t port;
+		bool mtls;
+	} cases[] = {{90, false}, {21, false}, {80, true}};
+	const struct mesh_service *svc;
+	const struct mesh_workload *w;
+	struct mesh_snapshot *s;
+	struct bed b;
+
+	bed_init(&b);
+	bed_apply(&b, text);
+	no_complaints(b.model);
+	workload_set(&b, 4, "shop", "w", "app=web", "10.78.0.2", NULL, 8080);
+	s = snapshot(&b, 1);
+	svc = mesh_snapshot_service_at(s, 0);
+	assert_int_equal(svc->n_ports, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(svc->ports[i].n_endpoints, 1);
+		assert_string_equal(svc->ports[i].endpoints[0].workload, "w");
+		assert_int_equal(mesh_service_port_find(svc, cases[i].port)->endpoints[0].mtls, cases[i].mtls);
+	}
+	w = mesh_snapshot_workload_by_id(s, 4);
+	for (size_t i = 0; i < w->n_inbound; i++)
+		assert_int_equal(w->inbound[i].mtls, mesh_port_is_open(w->inbound[i].port) ? MESH_MTLS_DISABLE : MESH_MTLS_STRICT);
+	mesh_snapshot_unref(s);
+	bed_done(&b);
+}
+
 static void inbound_tables(void **state)
 {
 	static const char text[] = "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {selector: {app: web}, "
@@ -579,6 +619,7 @@ int main(void)
 		cmocka_unit_test(endpoints_follow_workloads),
 		cmocka_unit_test(selectors_need_all_labels),
 		cmocka_unit_test(slices_by_hand),
+		cmocka_unit_test(open_ports_are_plaintext),
 		cmocka_unit_test(inbound_tables),
 		cmocka_unit_test(peer_authentication_precedence),
 		cmocka_unit_test(look_ups),
