@@ -10,6 +10,7 @@
 #define TRAMMEL_BASE_FAULT_H
 
 #include "base/cleanup.h"
+#include "base/json.h"
 
 struct fault {
 	char *thing;  /* "workload default/web" */
@@ -25,6 +26,12 @@ void fault_set(struct fault *f, const char *thing, const char *next, const char 
 void fault_take(struct fault *f, const char *thing, const char *next, char *reason);
 
 void fault_done(struct fault *f);
+
+/** fault_json() - the member "error": {"thing", "reason", "next"} */
+void fault_json(const struct fault *f, struct json_writer *w);
+
+/** fault_print() - one line on stderr: "PROGRAM: THING: REASON; NEXT", or {"error": ...} */
+void fault_print(const struct fault *f, const char *program, bool json);
 
 /** fault_or() - @text, or what stands in for a text there was no memory for */
 static inline const char *fault_or(const char *text)

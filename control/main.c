@@ -25,44 +25,15 @@ static void ready_tell(int fd, const struct agent *a, const struct fault *fault)
 	json_writer_init(&w, &out);
 	json_open_object(&w, NULL);
 	json_bool(&w, "ok", a != NULL);
-	if (a) {
+	if (a)
 		agent_status_json(a, &w);
-	} else {
-		json_open_object(&w, "error");
-		json_cstr(&w, "thing", fault_or(fault->thing));
-		json_cstr(&w, "reason", fault_or(fault->reason));
-		json_cstr(&w, "next", fault->next);
-		json_close_object(&w);
-	}
+	else
+		fault_json(fault, &w);
 	json_close_object(&w);
 	if (json_writer_end(&w) == 0 && buf_append(&out, "\n", 1) == 0)
 		(void)!write(fd, buf_head(&out), out.len); /* whoever asked has gone: nothing to tell */
 	buf_done(&out);
 	close(fd);
-}
-
-static void fault_print(const struct fault *fault, bool json)
-{
-	struct json_writer w;
-	struct buf out;
-
-	if (!json) {
-		fprintf(stderr, "trammel: %s: %s%s%s\n", fault_or(fault->thing), fault_or(fault->reason), fault->next ? "; " : "",
-			fault->next ? fault->next : "");
-		return;
-	}
-	buf_init(&out, 65536);
-	json_writer_init(&w, &out);
-	json_open_object(&w, NULL);
-	json_open_object(&w, "error");
-	json_cstr(&w, "thing", fault_or(fault->thing));
-	json_cstr(&w, "reason", fault_or(fault->reason));
-	json_cstr(&w, "next", fault->next);
-	json_close_object(&w);
-	json_close_object(&w);
-	if (json_writer_end(&w) == 0)
-		fprintf(stderr, "%.*s\n", (int)out.len, buf_head(&out));
-	buf_done(&out);
 }
 
 static int clean(bool json)
@@ -84,7 +55,7 @@ static int clean(bool json)
 		}
 	}
 	if (r < 0)
-		fault_print(&fault, json);
+		fault_print(&fault, "trammel", json);
 	fault_done(&fault);
 	return r < 0;
 }
@@ -122,7 +93,7 @@ static int serve(const char *policy_dir, int ready_fd)
 			fault_set(&fault, "agent", NULL, "%s", strerror(-r));
 		log_error("not started", "thing=\"%s\" reason=\"%s\"", fault_or(fault.thing), fault_or(fault.reason));
 		if (ready_fd < 0)
-			fault_print(&fault, false);
+			fault_print(&fault, "trammel", false);
 		agent_undo(&agent);
 		ready_tell(ready_fd, NULL, &fault);
 		fault_done(&fault);

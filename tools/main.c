@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <jansson.h>
 #include "base/log.h"
 #include "base/str.h"
 #include "config.h"
@@ -30,21 +29,7 @@ const char *option_value(const struct invocation *inv, const char *name)
 
 int command_refuse(const struct invocation *inv, struct fault *fault)
 {
-	if (inv->json) {
-		json_t *o = json_pack("{s:{s:s?,s:s?,s:s?}}", "error", "thing", fault->thing, "reason", fault->reason, "next",
-				      fault->next);
-
-		if (o) {
-			json_dumpf(o, stderr, 0);
-			fputc('\n', stderr);
-			json_decref(o);
-		}
-	} else {
-		fprintf(stderr, "trammel: %s: %s", fault_or(fault->thing), fault_or(fault->reason));
-		if (fault->next)
-			fprintf(stderr, "; %s", fault->next);
-		fputc('\n', stderr);
-	}
+	fault_print(fault, "trammel", inv->json);
 	fault_done(fault);
 	return EXIT_REFUSED;
 }

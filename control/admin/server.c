@@ -132,11 +132,7 @@ void admin_refuse(struct admin_request *req, struct fault *fault)
 	json_writer_init(&w, &req->out);
 	json_open_object(&w, NULL);
 	json_bool(&w, "ok", false);
-	json_open_object(&w, "error");
-	json_cstr(&w, "thing", fault_or(fault->thing));
-	json_cstr(&w, "reason", fault_or(fault->reason));
-	json_cstr(&w, "next", fault->next);
-	json_close_object(&w);
+	fault_json(fault, &w);
 	json_close_object(&w);
 	if (json_writer_end(&w) < 0 || buf_append(&req->out, "\n", 1) < 0)
 		buf_consume(&req->out, req->out.len); /* no memory even for this: the client sees the connection end */

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/fault.h"
 #include "proxy/admin/client.h"
 
 void admin_conn_json(struct json_writer *w, const struct conn *c, uint64_t now_ns)
@@ -28,14 +29,14 @@ void admin_conn_json(struct json_writer *w, const struct conn *c, uint64_t now_n
 	json_close_object(w);
 }
 
-static int error_put(struct json_writer *w, const char *thing, const char *reason, const char *next)
+static int error_put(struct json_writer *w, const char *thing, const char *reason)
 {
+	struct fault fault = { 0 };
+
+	fault_set(&fault, thing, "see include/trammel/admin.h", "%s", reason);
 	json_bool(w, "ok", false);
-	json_open_object(w, "error");
-	json_cstr(w, "thing", thing);
-	json_cstr(w, "reason", reason);
-	json_cstr(w, "next", next);
-	json_close_object(w);
+	fault_json(&fault, w);
+	fault_done(&fault);
 	return 0;
 }
 
@@ -58,7 +59,7 @@ static int op_put(struct admin_client *c, struct json_writer *w, const char *op)
 
 	if (strcmp(op, "status") && strcmp(op, "conn.list") && strcmp(op, "cert.show") && strcmp(op, "stats") &&
 	    strcmp(op, "drain"))
-		return error_put(w, op, "is no op of a proxy", "see include/trammel/admin.h");
+		return error_put(w, op, "is no op of a proxy");
 	json_bool(w, "ok", true);
 	if (strcmp(op, "status") == 0) {
 		s->ops->status_json(w, s->user);
@@ -92,7 +93,7 @@ int admin_json_answer(struct admin_client *c)
 	json_writer_init(&w, &c->out);
 	json_open_object(&w, NULL);
 	r = op ? op_put(c, &w, op)
-	       : error_put(&w, "request", "is not a JSON object with \"op\"", "see include/trammel/admin.h");
+	       : error_put(&w, "request", "is not a JSON object with \"op\"");
 	json_close_object(&w);
 	json_decref(request);
 	buf_consume(&c->in, (size_t)(newline + 1 - buf_head(&c->in)));
