@@ -25,6 +25,16 @@ bool str_ends(struct str s, struct str suffix)
 	return s.n >= suffix.n && (!suffix.n || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
+bool str_is_label(struct str s)
+{
+	if (s.n == 0 || s.n > 63 || s.p[0] == '-' || s.p[s.n - 1] == '-')
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!(s.p[i] >= 'a' && s.p[i] <= 'z') && !(s.p[i] >= '0' && s.p[i] <= '9') && s.p[i] != '-')
+			return false;
+	return true;
+}
+
 ptrdiff_t str_find_char(struct str s, char c)
 {
 	const char *p = s.n ? memchr(s.p, c, s.n) : NULL;

@@ -47,6 +47,9 @@ bool str_eq_nocase(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 
+/** str_is_label() - DNS label as Kubernetes takes it (RFC 1123 section 2.1): 1 to 63 of a-z, 0-9 and '-', which is at neither end */
+bool str_is_label(struct str s);
+
 /** str_find_char() - index of the first @c in @s, or -1 */
 ptrdiff_t str_find_char(struct str s, char c);
 

@@ -74,12 +74,10 @@ static void workload_answer(struct admin_request *req, const struct agent_worklo
 	admin_answer_end(req);
 }
 
-/* DNS-1123 label (RFC 1123 section 2.1): these names become file names and parts of identities. */
-static bool label_is_valid(const char *s)
+/* These names become file names and parts of identities. */
+static bool is_name(const char *s)
 {
-	size_t n = s ? strlen(s) : 0;
-
-	return n && n <= WORKLOAD_NAME_MAX && s[0] != '-' && s[n - 1] != '-' && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+	return s && str_is_label(str_from(s));
 }
 
 static bool name_get(struct admin_request *req, const json_t *args, const char **namespace, const char **name)
@@ -88,7 +86,7 @@ static bool name_get(struct admin_request *req, const json_t *args, const char *
 
 	*namespace = json_string_value(json_object_get(args, "namespace"));
 	*name = json_string_value(json_object_get(args, "name"));
-	if (label_is_valid(*namespace) && label_is_valid(*name))
+	if (is_name(*namespace) && is_name(*name))
 		return true;
 	fault_set(&fault, "workload name", "use lower-case letters, digits and '-' inside, at most 63", "%s/%s is no NAMESPACE/NAME",
 		  *namespace ? *namespace : "", *name ? *name : "");
@@ -123,7 +121,7 @@ static int spec_parse(const json_t *args, const char *namespace, const char *nam
 	snprintf(spec->namespace, sizeof(spec->namespace), "%s", namespace);
 	snprintf(spec->name, sizeof(spec->name), "%s", name);
 	snprintf(spec->service_account, sizeof(spec->service_account), "%s", account && *account ? account : "default");
-	if (!label_is_valid(spec->service_account)) {
+	if (!is_name(spec->service_account)) {
 		fault_set(fault, "service account", "use lower-case letters, digits and '-' inside", "%s is no name", spec->service_account);
 		return -EINVAL;
 	}

@@ -15,7 +15,6 @@
 #include "tools/command.h"
 #include "tools/pod.h"
 #include "tools/table.h"
-#include "tools/workload_name.h"
 
 /* "nginx-4f2a91": the command's name as far as a label may hold it, and something random. */
 static void name_make(const char *command, char *name, size_t n)
@@ -109,6 +108,11 @@ static int command_start(struct invocation *inv, json_t *workload, const char *n
 	return r;
 }
 
+static bool is_name(const char *text)
+{
+	return str_is_label(str_from(text));
+}
+
 static int run(struct invocation *inv)
 {
 	const char *name = option_value(inv, "--name"), *namespace = option_value(inv, "--namespace");
@@ -127,9 +131,9 @@ static int run(struct invocation *inv)
 	}
 	namespace = namespace ? namespace : "default";
 	account = account ? account : "default";
-	if (!label_is_valid(name) || !label_is_valid(namespace) || !label_is_valid(account))
-		return command_misuse(inv, "%s: a name is lower-case letters, digits and '-' inside, at most 63",
-				      !label_is_valid(name) ? name : !label_is_valid(namespace) ? namespace : account);
+	bad = !is_name(name) ? name : !is_name(namespace) ? namespace : !is_name(account) ? account : NULL;
+	if (bad)
+		return command_misuse(inv, "%s: a name is lower-case letters, digits and '-' inside, at most 63", bad);
 	for (int i = 0; i < inv->n_options; i++)
 		if (strcmp(inv->options[i].spec->name, "--env") == 0 && !strchr(inv->options[i].value, '='))
 			return command_misuse(inv, "--env wants K=V, not %s", inv->options[i].value);

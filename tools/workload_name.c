@@ -4,15 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
-
-bool label_is_valid(const char *text)
-{
-	size_t n = strlen(text);
-
-	if (n == 0 || n > 63 || text[0] == '-' || text[n - 1] == '-')
-		return false;
-	return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
-}
+#include "base/str.h"
 
 bool workload_name_parse(const char *text, struct workload_name *ret)
 {
@@ -27,7 +19,7 @@ bool workload_name_parse(const char *text, struct workload_name *ret)
 	if (strlen(text) >= sizeof(w.name))
 		return false;
 	snprintf(w.name, sizeof(w.name), "%s", text);
-	if (!label_is_valid(w.namespace) || !label_is_valid(w.name))
+	if (!str_is_label(str_from(w.namespace)) || !str_is_label(str_from(w.name)))
 		return false;
 	*ret = w;
 	return true;

@@ -12,7 +12,4 @@ struct workload_name {
 /** workload_name_parse() - false for what is no DNS-1123 label on either side */
 bool workload_name_parse(const char *text, struct workload_name *ret);
 
-/** label_is_valid() - DNS-1123 label: [a-z0-9] and '-' inside, at most 63 */
-bool label_is_valid(const char *text);
-
 #endif

@@ -55,9 +55,9 @@ static int labels_take(struct workload_spec *spec, const json_t *labels)
 }
 
 /* Names become paths: what is no name of ours is refused, whoever wrote the file. */
-static bool name_is_plain(const char *name)
+static bool is_name(const char *name)
 {
-	return *name && strlen(name) <= WORKLOAD_NAME_MAX && !strpbrk(name, "/._");
+	return str_is_label(str_from(name));
 }
 
 static int object_parse(const struct paths *p, const json_t *o, struct enrolled **ret)
@@ -73,7 +73,7 @@ static int object_parse(const struct paths *p, const json_t *o, struct enrolled 
 			&owner_start, "pid", &pid, "proxy_pid", &proxy_pid, "proxy_start", &proxy_start, "created_wall_ns", &created,
 			"cert_serial", &serial, "cert_not_before_s", &not_before, "cert_not_after_s", &not_after) < 0)
 		return -ENODATA;
-	if (id < 1 || id > WORKLOAD_IDS_MAX || !name_is_plain(namespace) || !name_is_plain(name) || !name_is_plain(account))
+	if (id < 1 || id > WORKLOAD_IDS_MAX || !is_name(namespace) || !is_name(name) || !is_name(account))
 		return -ENODATA;
 	w = enrolled_new(p, (uint32_t)id, namespace, name);
 	if (!w)

@@ -24,17 +24,6 @@ static bool is_alnum(char c)
 	return is_lower(ascii_lower(c)) || is_digit(c);
 }
 
-/* RFC 1123 section 2.1: letters, digits and '-', no '-' at either end; Kubernetes wants lower case. */
-static bool label_is_valid(struct str s)
-{
-	if (s.n == 0 || s.n > LABEL_MAX || s.p[0] == '-' || s.p[s.n - 1] == '-')
-		return false;
-	for (size_t i = 0; i < s.n; i++)
-		if (!is_lower(s.p[i]) && !is_digit(s.p[i]) && s.p[i] != '-')
-			return false;
-	return true;
-}
-
 static bool subdomain_is_valid(struct str s)
 {
 	struct str rest = s, part;
@@ -42,14 +31,14 @@ static bool subdomain_is_valid(struct str s)
 	if (s.n == 0 || s.n > SUBDOMAIN_MAX)
 		return false;
 	while (str_split(&rest, '.', &part))
-		if (!label_is_valid(part))
+		if (!str_is_label(part))
 			return false;
 	return true;
 }
 
 bool field_is_dns_label(struct check *c, const struct field *f, const char *s)
 {
-	if (label_is_valid(str_from(s)))
+	if (str_is_label(str_from(s)))
 		return true;
 	field_refuse(
 		c, f,
@@ -60,7 +49,7 @@ bool field_is_dns_label(struct check *c, const struct field *f, const char *s)
 
 bool field_is_dns1035_label(struct check *c, const struct field *f, const char *s)
 {
-	if (label_is_valid(str_from(s)) && is_lower(s[0]))
+	if (str_is_label(str_from(s)) && is_lower(s[0]))
 		return true;
 	field_refuse(
 		c, f,

@@ -94,6 +94,21 @@ static void splitting(void **state)
 	assert_true(str_eq(str_trim_ows(STR(" \t a b\t")), STR("a b")));
 }
 
+static void labels(void **state)
+{
+	static const char a63[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	static const char *const good[] = {"a", "0", "web-1", "9-9", a63}, *const bad[] = {"", "-", "-a", "a-", "A", "a.b", "a_b", "a b", "\xc3\xa4", "a/b"};
+	char a64[65];
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(str_is_label(str_from(good[i])));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(str_is_label(str_from(bad[i])));
+	snprintf(a64, sizeof(a64), "%sa", a63);
+	assert_false(str_is_label(str_from(a64)));
+	assert_false(str_is_label((struct str){"a\0b", 3}));
+}
+
 static void buffers(void **state)
 {
 	struct buf b;
@@ -194,7 +209,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses),    cmocka_unit_test(networks),     cmocka_unit_test(numbers),
-		cmocka_unit_test(splitting),    cmocka_unit_test(buffers),      cmocka_unit_test(pools),
+		cmocka_unit_test(splitting), cmocka_unit_test(labels),    cmocka_unit_test(buffers),      cmocka_unit_test(pools),
 		cmocka_unit_test(json_escapes), cmocka_unit_test(json_nesting),
 	};
 
