@@ -17,9 +17,9 @@
 #include "base/str.h"
 #include "base/unix_socket.h"
 #include "config.h"
-#include "control/admin/show.h"
 #include "control/enrol/cgroup.h"
 #include "control/enrol/netns.h"
+#include "trammel/reason.h"
 
 #define PROXY_UID    65534
 #define LOCK_WAITS   500
@@ -63,7 +63,7 @@ static void on_event(const struct trm_event *ev, void *user)
 		a->n_drops = MIN(a->n_drops + 1, (size_t)AGENT_DROPS);
 		w = enrolment_find_id(a, ev->workload_id);
 		log_limited(LOG_WARN, "kernel refused a connection", "workload=%s reason=%s", w ? w->enrolled->key : "?",
-			    show_reason_label(ev->reason));
+			    trm_reason_label(ev->reason));
 	}
 }
 

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "control/admin/show.h"
 #include "control/agent.h"
+#include "trammel/reason.h"
 
 typedef void (*op_fn)(struct agent *a, struct admin_request *req, const json_t *args);
 
@@ -322,8 +323,8 @@ static void drop_put(struct agent *a, struct json_writer *w, const struct trm_ev
 	json_cstr(w, "direction", ev->inbound ? "inbound" : "outbound");
 	json_cstr(w, "client", addr_format(&src, text));
 	json_cstr(w, "orig_dst", addr_format(&dst, text));
-	json_cstr(w, "reason", show_reason_label(ev->reason));
-	json_cstr(w, "reason_text", show_reason_text(ev->reason));
+	json_cstr(w, "reason", trm_reason_label(ev->reason));
+	json_cstr(w, "reason_text", trm_reason_text(ev->reason));
 	json_f64(w, "age_s", now_ns > ev->time_ns ? (double)(now_ns - ev->time_ns) / 1e9 : 0);
 	json_close_object(w);
 }

@@ -10,28 +10,6 @@ static const char *const protocol_names[] = {
 	[MESH_APP_TCP] = "tcp",		      [MESH_APP_TLS] = "tls",	 [MESH_APP_SERVER_FIRST] = "server-first",
 };
 
-static const char *const reason_labels[] = {
-#define X(name, label, text) [TRM_REASON_##name] = label,
-	TRM_REASONS(X)
-#undef X
-};
-
-static const char *const reason_texts[] = {
-#define X(name, label, text) [TRM_REASON_##name] = text,
-	TRM_REASONS(X)
-#undef X
-};
-
-const char *show_reason_label(uint32_t reason)
-{
-	return reason < TRM_REASON_MAX ? reason_labels[reason] : "unknown";
-}
-
-const char *show_reason_text(uint32_t reason)
-{
-	return reason < TRM_REASON_MAX ? reason_texts[reason] : "unknown";
-}
-
 static void addresses_show(struct json_writer *w, const struct addr *a, size_t n)
 {
 	char text[ADDR_TEXT_BYTES];
@@ -183,6 +161,6 @@ void show_counters(struct json_writer *w, const char *key, const uint64_t *count
 	json_open_object(w, key);
 	for (unsigned int i = 1; i < TRM_REASON_MAX; i++)
 		if (counts[i])
-			json_u64(w, reason_labels[i], counts[i]);
+			json_u64(w, trm_reason_label(i), counts[i]);
 	json_close_object(w);
 }

@@ -17,9 +17,6 @@ void show_services(struct json_writer *w, const char *key, const struct mesh_sna
 void show_endpoints(struct json_writer *w, const char *key, const struct mesh_snapshot *s);
 void show_complaints(struct json_writer *w, const char *key, const struct model *m);
 void show_proxies(struct json_writer *w, const char *key, const struct publish *p, const struct mesh_snapshot *s);
-/** show_reason_label(), show_reason_text() - "unknown" beyond the list */
-const char *show_reason_label(uint32_t reason);
-const char *show_reason_text(uint32_t reason);
 /** show_counters() - an object {reason label: count} of the reasons that happened */
 void show_counters(struct json_writer *w, const char *key, const uint64_t *counts);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "control/datapath/room.h"
+#include "trammel/reason.h"
 
 #define FILL_ALARM_PERCENT 80
 
@@ -305,17 +306,12 @@ static int on_entry_write(const void *key, const void *value, void *user)
 
 static int counters_write(struct datapath *dp, struct json_writer *w)
 {
-	static const char *const labels[TRM_REASON_MAX] = {
-#define X(name, label, text) label,
-		TRM_REASONS(X)
-#undef X
-	};
 	uint64_t counts[TRM_REASON_MAX];
 	int err = datapath_counters(dp, counts);
 
-	for (int i = 0; !err && i < TRM_REASON_MAX; i++) {
+	for (unsigned int i = 0; !err && i < TRM_REASON_MAX; i++) {
 		json_open_object(w, NULL);
-		json_cstr(w, "reason", labels[i]);
+		json_cstr(w, "reason", trm_reason_label(i));
 		json_u64(w, "count", counts[i]);
 		json_close_object(w);
 	}

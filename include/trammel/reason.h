@@ -76,6 +76,10 @@ enum trm_reason {
 		TRM_REASON_MAX,
 };
 
+/* "plaintext_refused", and the sentence; "unknown" beyond the list. User space alone (reason.c). */
+const char *trm_reason_label(unsigned int reason);
+const char *trm_reason_text(unsigned int reason);
+
 /* Slots of the counter map: more than there are reasons, so that a new reason leaves its layout as it is. */
 #define TRM_REASON_SLOTS 128
 _Static_assert(TRM_REASON_MAX <= TRM_REASON_SLOTS, "raise TRM_REASON_SLOTS, and TRM_ABI with it");
