@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "proxy/upstream/record.h"
 
+#define SNAPSHOT_WAIT_MS 5000
+
 static void on_drain(struct conn *c)
 {
 	/* not yet anything: let it become what it is */
@@ -18,8 +20,28 @@ static void on_kill(struct conn *c, enum trm_reason reason)
 
 static const struct conn_ops ops = { .drain = on_drain, .kill = on_kill };
 
-int downstream_new(struct worker *w, int fd, enum observe_direction direction, const struct addr *client,
-		   const struct addr *orig_dst, void (*on_event)(struct transport *t), struct downstream **ret)
+static void on_event_waiting(struct transport *t)
+{
+	if (t->broken)
+		downstream_refuse(container_of(t, struct downstream, t), TRM_REASON_DOWNSTREAM_RESET);
+}
+
+static void on_snapshot(struct worker_wait *wait)
+{
+	struct downstream *d = container_of(wait, struct downstream, snapshot_wait);
+
+	deadline_done(&d->deadline);
+	d->way->policy_take(d);
+}
+
+static void on_snapshot_due(struct deadline *dl)
+{
+	downstream_refuse(container_of(dl, struct downstream, deadline), TRM_REASON_NO_SNAPSHOT);
+}
+
+/* Takes @fd in any case; in the registry on success. */
+static int downstream_new(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst,
+			  const struct downstream_way *way, struct downstream **ret)
 {
 	struct downstream *d = calloc(1, sizeof(*d));
 	int r;
@@ -28,14 +50,15 @@ int downstream_new(struct worker *w, int fd, enum observe_direction direction, c
 		close(fd);
 		return -ENOMEM;
 	}
-	r = transport_accept(&d->t, &w->shared, fd, on_event);
+	r = transport_accept(&d->t, &w->shared, fd, on_event_waiting);
 	if (r < 0) {
 		free(d);
 		return r;
 	}
 	d->w = w;
+	d->way = way;
 	d->conn.ops = &ops;
-	d->conn.direction = direction;
+	d->conn.direction = way->direction;
 	d->conn.client = *client;
 	d->conn.orig_dst = *orig_dst;
 	d->conn.opened_ns = loop_now_ns(w->loop);
@@ -44,6 +67,40 @@ int downstream_new(struct worker *w, int fd, enum observe_direction direction, c
 	w->n_conns_peak = MAX(w->n_conns_peak, w->conns.n_conns);
 	*ret = d;
 	return 0;
+}
+
+void downstream_start(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst,
+		      const struct downstream_way *way)
+{
+	struct addr dst = orig_dst ? *orig_dst : (struct addr){ 0 };
+	struct downstream *d;
+	int r;
+
+	r = downstream_new(w, fd, client, &dst, way, &d);
+	if (r < 0) {
+		log_limited(LOG_ERROR, "connection dropped", "errno=%d", -r);
+		return;
+	}
+	deadline_init(&d->deadline, w->loop, on_snapshot_due);
+	if (!orig_dst) {
+		downstream_refuse(d, TRM_REASON_ORIG_DST_MISSING);
+		return;
+	}
+	if (w->conns.n_conns > w->n_conns_max) {
+		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
+		return;
+	}
+	if (way->is_proxy_port(w, &dst)) {
+		downstream_refuse(d, TRM_REASON_PROXY_PORT);
+		return;
+	}
+	if (w->snapshot) {
+		way->policy_take(d);
+		return;
+	}
+	d->snapshot_wait.on_snapshot = on_snapshot;
+	list_push_back(&w->policy_waits, &d->snapshot_wait.link);
+	deadline_set(&d->deadline, SNAPSHOT_WAIT_MS);
 }
 
 void downstream_free(struct downstream *d)

@@ -2,8 +2,8 @@
 /*
  * Downstream connection: from accept() to what it turns out to be
  *
- * Accepted, it has an entry in the registry and a transport. A stage owns its transport's callback: outbound.c or
- * inbound.c until the protocol is known, then h1_server.c or tcp_relay.c.
+ * Accepted, it has an entry in the registry and a transport. A stage owns its transport's callback: downstream.c until there
+ * is a snapshot, outbound.c or inbound.c until the protocol is known, then h1_server.c or tcp_relay.c.
  */
 #ifndef TRAMMEL_PROXY_DOWNSTREAM_H
 #define TRAMMEL_PROXY_DOWNSTREAM_H
@@ -14,9 +14,21 @@
 #include "proxy/upstream/deadline.h"
 #include "proxy/worker.h"
 
+struct downstream;
+
+/* What inbound and outbound connections differ in at their beginning. */
+struct downstream_way {
+	enum observe_direction direction;
+	/* Is @dst a port of the proxy that must not be asked for this way? */
+	bool (*is_proxy_port)(const struct worker *w, const struct addr *dst);
+	/* A snapshot is there: decide. */
+	void (*policy_take)(struct downstream *d);
+};
+
 struct downstream {
 	struct conn conn;
 	struct worker *w;
+	const struct downstream_way *way;
 	struct transport t;
 	struct deadline deadline;
 	struct worker_wait snapshot_wait;
@@ -26,9 +38,16 @@ struct downstream {
 	bool first_byte;  /* one has come: the detection time-out runs */
 };
 
-/** downstream_new() - takes @fd in any case; in the registry on success */
-MUST_CHECK int downstream_new(struct worker *w, int fd, enum observe_direction direction, const struct addr *client,
-			      const struct addr *orig_dst, void (*on_event)(struct transport *t), struct downstream **ret);
+/**
+ * downstream_start() - from accept() to the first decision
+ * @fd:        taken
+ * @orig_dst:  NULL: the kernel knows none, and the connection is refused
+ * @way:       lives for ever
+ *
+ * Held for a snapshot for at most 5 s, then @way->policy_take() decides. Its deadline is free then.
+ */
+void downstream_start(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst,
+		      const struct downstream_way *way);
 
 /** downstream_free() - closes what is open and leaves the registry; @d as allocated by downstream_new() */
 void downstream_free(struct downstream *d);

@@ -2,22 +2,20 @@
 /*
  * Inbound: who calls the app, and may it
  *
- *   1. a proxy port dialled directly is refused
- *   2. a snapshot: held for it, bounded
+ *   1. a proxy port dialled directly is refused (downstream.c)
+ *   2. a snapshot: held for it, bounded (downstream.c)
  *   3. first bytes: TLS with a mesh protocol is terminated and its caller proven; anything else is for the port's mode
  *      to decide: STRICT resets it, PERMISSIVE and DISABLE pass it on
  *   4. the protocol of the port, or of its first bytes
  */
 #include <errno.h>
 #include "base/clock.h"
-#include "base/log.h"
 #include "proxy/listener/listener.h"
 #include "proxy/listener/sniff.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/upstream/connect.h"
 #include "trammel/abi.h"
 
-#define SNAPSHOT_WAIT_MS 5000
 #define SILENCE_MS	 100  /* PERMISSIVE: the caller may wait for the server to speak first */
 #define DETECT_MS	 5000 /* from the first byte to an answer */
 
@@ -178,7 +176,6 @@ static void policy_take(struct downstream *d)
 
 	d->mtls = (uint8_t)port.mtls;
 	d->protocol = (uint8_t)port.protocol;
-	deadline_done(&d->deadline);
 	/* Server first and no mesh: nothing to wait for. */
 	if (port.mtls == MTLS_DISABLE && port.protocol != APP_HTTP1 && port.protocol != APP_UNDECLARED) {
 		pass_on(d, false);
@@ -192,57 +189,15 @@ static void policy_take(struct downstream *d)
 		transport_poke(&d->t);
 }
 
-static void on_event_waiting(struct transport *t)
-{
-	if (t->broken)
-		downstream_refuse(container_of(t, struct downstream, t), TRM_REASON_DOWNSTREAM_RESET);
-}
-
-static void on_snapshot(struct worker_wait *wait)
-{
-	policy_take(container_of(wait, struct downstream, snapshot_wait));
-}
-
-static void on_snapshot_due(struct deadline *dl)
-{
-	downstream_refuse(container_of(dl, struct downstream, deadline), TRM_REASON_NO_SNAPSHOT);
-}
-
 /* The proxy's own ports, as seen from outside: never handed to the app, never looped. */
-static bool is_proxy_port(uint16_t port)
+static bool is_proxy_port(const struct worker *w, const struct addr *dst)
 {
-	return port == TRM_PORT_OUTBOUND || port == TRM_PORT_INBOUND || port == TRM_PORT_DNS;
+	return dst->port == TRM_PORT_OUTBOUND || dst->port == TRM_PORT_INBOUND || dst->port == TRM_PORT_DNS;
 }
 
 void inbound_accepted(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst)
 {
-	struct addr dst = orig_dst ? *orig_dst : (struct addr){ 0 };
-	struct downstream *d;
-	int r;
+	static const struct downstream_way inbound = { OBSERVE_INBOUND, is_proxy_port, policy_take };
 
-	r = downstream_new(w, fd, OBSERVE_INBOUND, client, &dst, on_event_waiting, &d);
-	if (r < 0) {
-		log_limited(LOG_ERROR, "connection dropped", "errno=%d", -r);
-		return;
-	}
-	deadline_init(&d->deadline, w->loop, on_snapshot_due);
-	if (!orig_dst) {
-		downstream_refuse(d, TRM_REASON_ORIG_DST_MISSING);
-		return;
-	}
-	if (w->conns.n_conns > w->n_conns_max) {
-		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
-		return;
-	}
-	if (is_proxy_port(dst.port)) {
-		downstream_refuse(d, TRM_REASON_PROXY_PORT);
-		return;
-	}
-	if (w->snapshot) {
-		policy_take(d);
-		return;
-	}
-	d->snapshot_wait.on_snapshot = on_snapshot;
-	list_push_back(&w->policy_waits, &d->snapshot_wait.link);
-	deadline_set(&d->deadline, SNAPSHOT_WAIT_MS);
+	downstream_start(w, fd, client, orig_dst, &inbound);
 }

@@ -2,30 +2,19 @@
 /*
  * Outbound: what the app dialled, and how to speak there
  *
- *   1. the original destination; without one the connection is refused
- *   2. a snapshot: held for it, bounded
+ *   1. the original destination; without one the connection is refused (downstream.c)
+ *   2. a snapshot: held for it, bounded (downstream.c)
  *   3. what stands behind the address: held for the agent's answer, bounded
  *   4. the protocol: declared, or sniffed for 100 ms
  */
-#include "base/clock.h"
-#include "base/log.h"
 #include "proxy/listener/listener.h"
 #include "proxy/listener/sniff.h"
 #include "trammel/abi.h"
 
-#define SNAPSHOT_WAIT_MS 5000
 #define WANT_DEST_MS	 2000
 #define SNIFF_MS	 100
 
 static void policy_take(struct downstream *d);
-
-static void on_event_waiting(struct transport *t)
-{
-	struct downstream *d = container_of(t, struct downstream, t);
-
-	if (t->broken)
-		downstream_refuse(d, TRM_REASON_DOWNSTREAM_RESET);
-}
 
 static void on_event_sniffing(struct transport *t)
 {
@@ -77,7 +66,6 @@ static void protocol_take(struct downstream *d, const struct dest *dest)
 	}
 	d->conn.state = CONN_DETECT;
 	d->t.on_event = on_event_sniffing;
-	deadline_done(&d->deadline);
 	deadline_init(&d->deadline, d->w->loop, on_sniff_due);
 	deadline_set(&d->deadline, SNIFF_MS);
 	if (transport_may_read(&d->t))
@@ -124,54 +112,16 @@ static void policy_take(struct downstream *d)
 	}
 }
 
-static void on_snapshot(struct worker_wait *wait)
+/* Loopback with a proxy port is ourselves: it would go round for ever. */
+static bool is_proxy_port(const struct worker *w, const struct addr *dst)
 {
-	struct downstream *d = container_of(wait, struct downstream, snapshot_wait);
-
-	deadline_done(&d->deadline);
-	policy_take(d);
-}
-
-static void on_snapshot_due(struct deadline *dl)
-{
-	downstream_refuse(container_of(dl, struct downstream, deadline), TRM_REASON_NO_SNAPSHOT);
-}
-
-static bool is_proxy_port(uint16_t port)
-{
-	return port == TRM_PORT_OUTBOUND || port == TRM_PORT_INBOUND;
+	return (dst->port == TRM_PORT_OUTBOUND || dst->port == TRM_PORT_INBOUND) &&
+	       (addr_is_loopback(dst) || (w->snapshot && snapshot_is_self(w->snapshot, dst)));
 }
 
 void outbound_accepted(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst)
 {
-	struct addr dst = orig_dst ? *orig_dst : (struct addr){ 0 };
-	struct downstream *d;
-	int r;
+	static const struct downstream_way outbound = { OBSERVE_OUTBOUND, is_proxy_port, policy_take };
 
-	r = downstream_new(w, fd, OBSERVE_OUTBOUND, client, &dst, on_event_waiting, &d);
-	if (r < 0) {
-		log_limited(LOG_ERROR, "connection dropped", "errno=%d", -r);
-		return;
-	}
-	deadline_init(&d->deadline, w->loop, on_snapshot_due);
-	if (!orig_dst) {
-		downstream_refuse(d, TRM_REASON_ORIG_DST_MISSING);
-		return;
-	}
-	if (w->conns.n_conns > w->n_conns_max) {
-		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
-		return;
-	}
-	/* Loopback with a proxy port is ourselves: it would go round for ever. */
-	if (is_proxy_port(dst.port) && (addr_is_loopback(&dst) || (w->snapshot && snapshot_is_self(w->snapshot, &dst)))) {
-		downstream_refuse(d, TRM_REASON_PROXY_PORT);
-		return;
-	}
-	if (w->snapshot) {
-		policy_take(d);
-		return;
-	}
-	d->snapshot_wait.on_snapshot = on_snapshot;
-	list_push_back(&w->policy_waits, &d->snapshot_wait.link);
-	deadline_set(&d->deadline, SNAPSHOT_WAIT_MS);
+	downstream_start(w, fd, client, orig_dst, &outbound);
 }
