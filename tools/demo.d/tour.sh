@@ -162,20 +162,13 @@ outsider_remove() {
 	outsider=''
 }
 
-# What a mesh could leave behind, one line each, sorted
-inventory() {
+# Is all gone that the tour's own mesh held ($work/held) and its namespaces? What is not is named in $work/left.
+nothing_is_left() {
 	{
-		ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/interface \1/'
-		ls /run/netns 2>/dev/null | sed 's/^/netns /'
-		awk '{print "mount " $2 " " $3}' /proc/self/mounts
-		cgroot=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/self/mounts)
-		find "$cgroot" -mindepth 1 -type d -name 'trammel*' | sed 's/^/cgroup /'
-		bpftool prog list 2>/dev/null | sed -n 's/.* name \(trm_[^ ]*\).*/bpf program \1/p'
-		ls /sys/fs/bpf 2>/dev/null | sed 's/^/pin /'
-		for p in /proc/[0-9]*; do
-			case $(readlink "$p/exe" 2>/dev/null) in */trammel | */trammel-* | */nginx) echo "process $(basename "$(readlink "$p/exe")")" ;; esac
-		done
-	} | sort
+		python3 tools/demo.d/residue.py left <"$work/held"
+		for ns in /run/netns/trmdemo-*-$$; do [ ! -e "$ns" ] || echo "namespace: $ns"; done
+	} >"$work/left" 2>&1
+	[ ! -s "$work/left" ]
 }
 
 demo_end() {
