@@ -92,6 +92,8 @@ struct agent_workload *enrolment_find(struct agent *a, const char *namespace, co
 struct agent_workload *enrolment_find_id(struct agent *a, uint32_t id);
 /** enrolment_started() - its command runs as @pid */
 void enrolment_started(struct agent_workload *w, pid_t pid);
+/** enrolment_take_away() - all that was made for @e, its processes first; frees it */
+void enrolment_take_away(struct agent *a, struct enrolled *e);
 /** enrolment_remove() - at once */
 void enrolment_remove(struct agent_workload *w);
 /** enrolment_forget() - the agent ends, the workload goes on */

@@ -124,6 +124,14 @@ static void watches_stop(struct agent_workload *w)
 	w->process = proxy_process_free(w->process);
 }
 
+/* Links after processes and interface: between the two, what ran in it would speak in the clear. The state file goes last. */
+void enrolment_take_away(struct agent *a, struct enrolled *e)
+{
+	enrolled_end(&a->paths, e);
+	datapath_workload_detach(a->datapath, e->id, e->key);
+	enrolled_remove(&a->paths, e);
+}
+
 void enrolment_remove(struct agent_workload *w)
 {
 	struct agent *a = w->agent;
@@ -131,8 +139,7 @@ void enrolment_remove(struct agent_workload *w)
 	model_workload_remove(a->model, w->enrolled->spec.namespace, w->enrolled->spec.name);
 	watches_stop(w);
 	log_info("workload removed", "workload=%s", w->enrolled->key);
-	datapath_workload_detach(a->datapath, w->enrolled->id, w->enrolled->key);
-	enrolled_remove(&a->paths, w->enrolled);
+	enrolment_take_away(a, w->enrolled);
 	list_remove(&w->link);
 	stop_done(w);
 	free(w);
@@ -215,7 +222,7 @@ int enrolment_attach(struct agent *a, struct enrolled *e, struct agent_workload 
 	int r;
 
 	if (!w) {
-		enrolled_remove(&a->paths, e);
+		enrolment_take_away(a, e);
 		return -ENOMEM;
 	}
 	w->agent = a;

@@ -15,13 +15,6 @@
 #include "base/str.h"
 #include "control/agent.h"
 
-/* Links first: nothing of it may stay attached without a name. */
-static void stale_remove(struct agent *a, struct enrolled *e)
-{
-	datapath_workload_detach(a->datapath, e->id, e->key);
-	enrolled_remove(&a->paths, e);
-}
-
 static int one_take_over(struct agent *a, struct enrolled *e)
 {
 	struct fault fault = { 0 };
@@ -34,7 +27,7 @@ static int one_take_over(struct agent *a, struct enrolled *e)
 	}
 	if (r < 0) {
 		log_warn("workload not taken over, removed", "workload=%s err=%s", e->key, strerror(-r));
-		stale_remove(a, e);
+		enrolment_take_away(a, e);
 		return r;
 	}
 	r = enrolment_attach(a, e, &w, &fault);
@@ -74,7 +67,7 @@ static void file_take_over(struct agent *a, const char *file)
 		e = enrolled_new(&a->paths, 1, key, split + 1); /* the number is not known; links and files go by name */
 		if (e) {
 			e->id = 0;
-			stale_remove(a, e);
+			enrolment_take_away(a, e);
 		}
 	}
 	unlink(path);

@@ -232,20 +232,27 @@ err:
 	fault_set(fault, step, NULL, "cannot be made for workload %s/%s: %s", spec->namespace, spec->name, strerror(-r));
 	if (w) {
 		memset(&w->spec, 0, sizeof(w->spec)); /* the labels are still the caller's */
+		enrolled_end(p, w);
 		enrolled_remove(p, w);
 	}
 	return r;
+}
+
+void enrolled_end(const struct paths *p, const struct enrolled *w)
+{
+	int r;
+
+	cgroup_kill(w->cgroup);
+	link_remove(p, w);
+	r = cgroup_remove(w->cgroup, CGROUP_WAIT_MS);
+	if (r < 0)
+		log_error("cgroup stays", "path=%s err=%s", w->cgroup, strerror(-r));
 }
 
 void enrolled_remove(const struct paths *p, struct enrolled *w)
 {
 	int r;
 
-	cgroup_kill(w->cgroup);
-	link_remove(p, w); /* first: nothing leaves while the rest goes */
-	r = cgroup_remove(w->cgroup, CGROUP_WAIT_MS);
-	if (r < 0)
-		log_error("cgroup stays", "path=%s err=%s", w->cgroup, strerror(-r));
 	netns_remove(w->netns_path);
 	r = dir_remove(w->etc_dir);
 	if (r < 0)

@@ -81,7 +81,9 @@ MUST_CHECK int enrolled_listeners_make(struct enrolled *w);
 /** enrolled_save() - write the state file */
 MUST_CHECK int enrolled_save(const struct enrolled *w);
 
-/** enrolled_remove() - end what runs in it and remove all that was made; frees @w */
+/** enrolled_end() - end what runs in it and take its interface away: nothing speaks in it any more, hooked or not */
+void enrolled_end(const struct paths *p, const struct enrolled *w);
+/** enrolled_remove() - after enrolled_end(): remove all else that was made; frees @w */
 void enrolled_remove(const struct paths *p, struct enrolled *w);
 /** enrolled_free() - forget it; what was made stays (the agent ends, the workload goes on) */
 struct enrolled *enrolled_free(struct enrolled *w);

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Killed at the wrong moment: what an agent or a command line leaves half made, the next agent mends or removes, and nothing else.
+
+    client ---- proxy ==== mTLS ==== proxy ---- web          kill -9 the agent, spoil what it left, up
+    an outsider on the bridge asks a STRICT workload in the clear meanwhile
+"""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import netns
+from mesh import Mesh, peer_authentication, service
+from wait import eventually
+
+POLICY = [peer_authentication("STRICT"), service("web", {"http": {"port": 80, "targetPort": 8080}})]
+
+# Asks again and again until it is told to end: how many answers came, and what the first one was.
+HAMMER = """
+import select, socket, sys
+ip, port, answers, first, tries = sys.argv[1], int(sys.argv[2]), 0, b"", 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    s = socket.socket()
+    s.settimeout(0.02)
+    tries += 1
+    try:
+        s.connect((ip, port))
+        s.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        got = s.recv(100)
+        answers += got != b""
+        first = first or got
+    except OSError:
+        pass
+    s.close()
+print(tries, answers, first)
+"""
+
+
+def agent_kill(mesh):
+    pid = mesh.agent_pid()
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] == "Z", 5)
+
+
+def names(mesh):
+    return {w["name"] for w in mesh.json("workload", "list")["workloads"]}
+
+
+def state_spoil(mesh, name):
+    with open(os.path.join(mesh.run_dir, "workload", f"default_{name}.json"), "w") as f:
+        f.write("{")
+
+
+@pytest.fixture
+def mesh():
+    with Mesh(POLICY) as m:
+        m.web = m.serve("web", "http:8080")
+        m.client = m.client()
+        m.wait_endpoints("web", 1)
+        assert m.client.http("web", 80)["status"] == 200
+        yield m
+
+
+def test_a_workload_that_is_removed_answers_nobody_in_the_clear(mesh):
+    """Its processes live when its removal begins; they are gone before the hooks are."""
+    with mesh.outsider() as o:
+        for i in range(4):
+            name = f"doomed-{i}"
+            w = mesh.serve(name, "http:8080")
+            hammer = subprocess.Popen(["nsenter", "--net=" + o.path, sys.executable, "-c", HAMMER, w.ip, "8080"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+            try:
+                agent_kill(mesh)
+                state_spoil(mesh, name)
+                mesh.up()
+                mesh.workloads.pop(w.key)
+                time.sleep(0.1)
+                out, _ = hammer.communicate("end\\n", timeout=10)
+            finally:
+                hammer.kill()
+                hammer.wait()
+            tries, answers = out.split()[:2]
+            assert int(tries) > 3 and answers == "0", out
