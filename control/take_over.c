@@ -64,11 +64,9 @@ static void file_take_over(struct agent *a, const char *file)
 	split = strchr(key, '_');
 	if (split) {
 		*split = '\0';
-		e = enrolled_new(&a->paths, 1, key, split + 1); /* the number is not known; links and files go by name */
-		if (e) {
-			e->id = 0;
+		e = enrolled_new(&a->paths, 0, key, split + 1); /* the number is not known; links and files go by name */
+		if (e)
 			enrolment_take_away(a, e);
-		}
 	}
 	unlink(path);
 }

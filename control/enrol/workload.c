@@ -110,6 +110,8 @@ static void link_remove(const struct paths *p, const struct enrolled *w)
 	_cleanup_(fd_closep) int mesh_fd = -1;
 	int back, r;
 
+	if (!w->id) /* its name is not known: it goes with the namespace at its other end */
+		return;
 	if (netns_open(p->mesh_netns, &mesh_fd) < 0 || netns_enter(mesh_fd, &back) < 0)
 		return;
 	r = netlink_open(&mesh);

@@ -68,7 +68,7 @@ MUST_CHECK int mesh_network_make(const struct paths *p, struct fault *fault);
  */
 MUST_CHECK int enrolled_make(const struct paths *p, uint32_t id, struct workload_spec *spec, struct enrolled **ret, struct fault *fault);
 
-/** enrolled_new() - names and paths filled in, nothing made or opened; NULL when memory is out */
+/** enrolled_new() - names and paths filled in, nothing made or opened; NULL when memory is out; @id 0: not known, to remove it alone */
 struct enrolled *enrolled_new(const struct paths *p, uint32_t id, const char *namespace, const char *name);
 /** enrolled_read() - after a restart of the agent: what the state file @path says; -ENODATA when that is nonsense */
 MUST_CHECK int enrolled_read(const struct paths *p, const char *path, struct enrolled **ret);

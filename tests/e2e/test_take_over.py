@@ -13,6 +13,7 @@ import time
 import pytest
 
 import netns
+import residue
 from mesh import Mesh, peer_authentication, service
 from wait import eventually
 
@@ -62,6 +63,21 @@ def mesh():
         m.wait_endpoints("web", 1)
         assert m.client.http("web", 80)["status"] == 200
         yield m
+
+
+@pytest.mark.sanitize
+def test_a_spoiled_state_file_costs_its_own_workload_alone(mesh):
+    """The number of the workload stood in that file; the one that has another number keeps its network."""
+    other = mesh.serve("other", "http:8080")
+    during = residue.held(mesh, other)
+    agent_kill(mesh)
+    state_spoil(mesh, "other")
+    mesh.up()
+    mesh.workloads.pop(other.key)
+    assert names(mesh) == {"web", "client"}
+    assert mesh.client.http("web", 80)["status"] == 200
+    eventually(lambda: residue.left(mesh, during) == {}, 5, what=f"nothing is left of it: {residue.left(mesh, during)}")
+    assert mesh.serve("other", "http:8080").http("web", 80)["status"] == 200, "its name is free"
 
 
 def test_a_workload_that_is_removed_answers_nobody_in_the_clear(mesh):
