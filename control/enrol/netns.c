@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -95,6 +97,20 @@ int netns_create(const char *path, int *ret_fd)
 	if (r < 0)
 		netns_remove(path);
 	return r;
+}
+
+int netns_ensure(const char *path, int *ret_fd)
+{
+	int r = netns_create(path, ret_fd);
+
+	if (r != -EEXIST)
+		return r;
+	r = netns_open(path, ret_fd);
+	if (r < 0 || ioctl(*ret_fd, NS_GET_NSTYPE) == CLONE_NEWNET)
+		return r;
+	*ret_fd = fd_close(*ret_fd);
+	netns_remove(path);
+	return netns_create(path, ret_fd);
 }
 
 int netns_open(const char *path, int *ret_fd)

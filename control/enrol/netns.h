@@ -18,6 +18,8 @@ void netns_dir_release(const char *dir);
 
 /** netns_create() - new namespace with lo up, kept at the file @path; -EEXIST; @ret_fd refers to it */
 MUST_CHECK int netns_create(const char *path, int *ret_fd);
+/** netns_ensure() - the one kept at @path, or a new one; what else is at @path (made half by one that was killed) goes */
+MUST_CHECK int netns_ensure(const char *path, int *ret_fd);
 MUST_CHECK int netns_open(const char *path, int *ret_fd);
 /** netns_remove() - unmount and unlink; the namespace goes with its last process and fd */
 void netns_remove(const char *path);

@@ -43,34 +43,38 @@ void workload_addresses(uint32_t id, struct addr *ret_v4, struct addr *ret_v6)
 	*ret_v6 = pool_addr(&pool6, id + 1);
 }
 
+/* What is there stays: an agent may have been killed behind any step. */
+static int bridge_make(struct netlink *n)
+{
+	const struct addr gw4 = pool_addr(&pool4, 1), gw6 = pool_addr(&pool6, 1);
+	int r = netlink_bridge_add(n, MESH_BRIDGE);
+
+	r = r == -EEXIST ? 0 : r;
+	r = r ? r : netlink_addr_add(n, MESH_BRIDGE, &gw4, PREFIX4);
+	r = r == -EEXIST ? 0 : r;
+	r = r ? r : netlink_addr_add(n, MESH_BRIDGE, &gw6, PREFIX6);
+	r = r == -EEXIST ? 0 : r;
+	return r ? r : netlink_link_set_up(n, MESH_BRIDGE);
+}
+
 int mesh_network_make(const struct paths *p, struct fault *fault)
 {
 	_cleanup_(fd_closep) int fd = -1;
 	_cleanup_(netlink_closep) struct netlink *n = NULL;
-	const struct addr gw4 = pool_addr(&pool4, 1), gw6 = pool_addr(&pool6, 1);
 	int back, r = netns_dir_prepare(p->netns_dir);
 
-	if (r == 0)
-		r = netns_create(p->mesh_netns, &fd);
-	if (r == -EEXIST)
-		return 0;
-	if (r == 0)
-		r = netns_enter(fd, &back);
+	r = r ? r : netns_ensure(p->mesh_netns, &fd);
+	r = r ? r : netns_enter(fd, &back);
 	if (r < 0) {
 		fault_set(fault, p->mesh_netns, r == -EPERM ? "run `trammel up` as root with all capabilities" : NULL,
 			  "cannot make the mesh's network namespace: %s", strerror(-r));
 		return r;
 	}
 	r = netlink_open(&n);
-	r = r ? r : netlink_bridge_add(n, MESH_BRIDGE);
-	r = r ? r : netlink_addr_add(n, MESH_BRIDGE, &gw4, PREFIX4);
-	r = r ? r : netlink_addr_add(n, MESH_BRIDGE, &gw6, PREFIX6);
-	r = r ? r : netlink_link_set_up(n, MESH_BRIDGE);
+	r = r ? r : bridge_make(n);
 	netns_leave(back);
-	if (r < 0) {
+	if (r < 0)
 		fault_set(fault, MESH_BRIDGE, NULL, "cannot make the mesh's bridge: %s", strerror(-r));
-		netns_remove(p->mesh_netns);
-	}
 	return r;
 }
 

@@ -57,7 +57,7 @@ struct enrolled {
 	uint64_t cert_not_before_s, cert_not_after_s;
 };
 
-/** mesh_network_make() - the mesh's own namespace with its bridge and the gateway addresses; 0 also when it is there */
+/** mesh_network_make() - the mesh's own namespace with its bridge and the gateway addresses, as far as they are not there */
 MUST_CHECK int mesh_network_make(const struct paths *p, struct fault *fault);
 
 /**

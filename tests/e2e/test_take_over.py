@@ -100,3 +100,24 @@ def test_a_workload_that_is_removed_answers_nobody_in_the_clear(mesh):
                 hammer.wait()
             tries, answers = out.split()[:2]
             assert int(tries) > 3 and answers == "0", out
+
+
+@pytest.mark.parametrize("spoil", ["no bridge", "no address", "no namespace"])
+def test_a_network_that_was_half_made_is_made_whole(spoil):
+    """The agent was killed in the first moments of its life."""
+    with Mesh(POLICY) as m:
+        agent_kill(m)
+        kept = os.path.join(m.run_dir, "netns", "trammel")
+        if spoil == "no bridge":
+            netns.run_in(kept, "ip", "link", "del", "trm0")
+        elif spoil == "no address":
+            netns.run_in(kept, "ip", "address", "flush", "dev", "trm0")
+            netns.run_in(kept, "ip", "link", "set", "trm0", "down")
+        else:
+            subprocess.run(["umount", kept], check=True)
+            assert os.path.isfile(kept)
+        m.up()
+        m.serve("web", "http:8080")
+        m.wait_endpoints("web", 1)
+        assert m.client().http("web", 80)["status"] == 200
+        assert len(netns.bridge_in(kept)[1]) == 2
