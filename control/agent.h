@@ -36,7 +36,7 @@ struct agent_workload {
 	struct agent *agent;
 	struct enrolled *enrolled;
 	struct proxy_process *process;
-	struct loop_io owner_io; /* pidfd of `trammel run` */
+	struct loop_io owner_io; /* pidfd of `trammel run`: in the foreground, or before its command runs */
 	struct loop_io empty_io; /* cgroup.events of the app cgroup */
 	enum stop_phase phase;
 	struct loop_timer stop_timer;

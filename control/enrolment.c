@@ -111,15 +111,20 @@ void enrolment_listen_changed(struct agent_workload *w)
 	loop_task_defer(w->agent->loop, &w->listen_task, on_listen_task);
 }
 
-static void watches_stop(struct agent_workload *w)
+static void owner_unwatch(struct agent_workload *w)
 {
 	loop_io_remove(&w->owner_io);
+	w->owner_fd = fd_close(w->owner_fd);
+}
+
+static void watches_stop(struct agent_workload *w)
+{
+	owner_unwatch(w);
 	loop_io_remove(&w->empty_io);
 	loop_timer_cancel(&w->stop_timer);
 	loop_timer_cancel(&w->listen_timer);
 	loop_task_cancel(&w->stop_task);
 	loop_task_cancel(&w->listen_task);
-	w->owner_fd = fd_close(w->owner_fd);
 	w->empty_fd = fd_close(w->empty_fd);
 	w->process = proxy_process_free(w->process);
 }
@@ -153,13 +158,16 @@ void enrolment_forget(struct agent_workload *w)
 	free(w);
 }
 
-/* `trammel run` in the foreground is gone: so is its workload. */
+/* `trammel run` is gone before its time: so is its workload, unless it was to be detached and runs. */
 static void on_owner_gone(struct loop_io *io, uint32_t revents)
 {
 	struct agent_workload *w = container_of(io, struct agent_workload, owner_io);
 
-	loop_io_remove(&w->owner_io);
-	stop_begin(w, NULL);
+	owner_unwatch(w);
+	if (w->enrolled->spec.detach && cgroup_is_populated(w->enrolled->app_cgroup))
+		enrolment_started(w, cgroup_first_pid(w->enrolled->app_cgroup)); /* it could not tell us */
+	else
+		stop_begin(w, NULL);
 }
 
 static void empty_check(struct agent_workload *w)
@@ -170,10 +178,10 @@ static void empty_check(struct agent_workload *w)
 		w->was_populated = true;
 		return;
 	}
-	/* A workload in the foreground is removed by its command line, which still has an exit code to tell; unless that is gone. */
+	/* A command line that is there removes its workload itself, or is about to start the command. */
 	if (w->phase != STOP_NOT)
 		stop_step(w);
-	else if (w->was_populated && (w->enrolled->spec.detach || !w->owner_io.loop))
+	else if (w->was_populated && !w->owner_io.loop)
 		stop_begin(w, NULL);
 }
 
@@ -187,12 +195,13 @@ static void on_cgroup_event(struct loop_io *io, uint32_t revents)
 	empty_check(w);
 }
 
+/* Its command line: in the foreground to its end, detached until the command runs. */
 static int owner_watch(struct agent_workload *w)
 {
 	const struct workload_spec *spec = &w->enrolled->spec;
 	int r;
 
-	if (spec->detach || !spec->owner_pid)
+	if (!spec->owner_pid || (spec->detach && w->enrolled->pid))
 		return 0;
 	r = spawn_pidfd_open(spec->owner_pid, &w->owner_fd);
 	if (r == 0 && spawn_start_time(spec->owner_pid) != spec->owner_start)
@@ -283,6 +292,8 @@ void enrolment_started(struct agent_workload *w, pid_t pid)
 
 	w->enrolled->pid = pid;
 	w->was_populated = true;
+	if (w->enrolled->spec.detach)
+		owner_unwatch(w);
 	r = enrolled_save(w->enrolled);
 	if (r < 0)
 		log_warn("state not written", "workload=%s err=%s", w->enrolled->key, strerror(-r));

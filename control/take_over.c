@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "control/agent.h"
+#include "control/enrol/cgroup.h"
 
 static int one_take_over(struct agent *a, struct enrolled *e)
 {
@@ -30,6 +31,8 @@ static int one_take_over(struct agent *a, struct enrolled *e)
 		enrolment_take_away(a, e);
 		return r;
 	}
+	if (!e->pid) /* started, it may be, while no agent was there to be told */
+		e->pid = cgroup_first_pid(e->app_cgroup);
 	r = enrolment_attach(a, e, &w, &fault);
 	if (r < 0) {
 		log_error("workload not taken over, removed", "err=\"%s\"", fault_or(fault.reason));
@@ -39,7 +42,8 @@ static int one_take_over(struct agent *a, struct enrolled *e)
 	enrolment_tell(w);
 	enrolment_listen_look(w);
 	log_info("workload taken over", "workload=%s proxy_pid=%d", e->key, (int)e->proxy_pid);
-	enrolment_started(w, e->pid); /* it may have ended meanwhile */
+	if (e->pid || !w->owner_io.loop) /* else its command line is about to start it */
+		enrolment_started(w, e->pid); /* it may have ended meanwhile */
 	return 0;
 }
 

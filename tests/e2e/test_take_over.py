@@ -121,3 +121,76 @@ def test_a_network_that_was_half_made_is_made_whole(spoil):
         m.wait_endpoints("web", 1)
         assert m.client().http("web", 80)["status"] == 200
         assert len(netns.bridge_in(kept)[1]) == 2
+
+
+@pytest.fixture
+def owner():
+    p = subprocess.Popen(["sleep", "1000"])
+    yield p
+    p.kill()
+    p.wait()
+
+
+def create(mesh, owner, detach):
+    got = mesh.ask("workload.create", namespace="default", name="early", service_account="default", labels=["app=early"], detach=detach,
+                   owner_pid=owner.pid)
+    assert got["ok"], got
+    return got
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "foreground"])
+@pytest.mark.parametrize("agent", ["lives", "killed"])
+def test_run_killed_before_its_command(mesh, owner, detach, agent):
+    """Enrolled, and whoever was to start the command is gone: so is the workload."""
+    create(mesh, owner, detach)
+    assert "early" in names(mesh)
+    if agent == "killed":
+        agent_kill(mesh)
+    owner.kill()
+    owner.wait()
+    if agent == "killed":
+        mesh.up()
+    eventually(lambda: "early" not in names(mesh), 5)
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "foreground"])
+def test_agent_killed_before_the_command(mesh, owner, detach):
+    """Enrolled, and the next agent finds nothing running in it yet: it waits as long as there is somebody to start it."""
+    got = create(mesh, owner, detach)
+    agent_kill(mesh)
+    mesh.up()
+    time.sleep(0.3)
+    assert "early" in names(mesh)
+    command = subprocess.Popen(["sh", "-c", 'echo $$ >"$1/cgroup.procs" && exec sleep 1000', "sh", got["cgroup"]])
+    try:
+        eventually(lambda: open(os.path.join(got["cgroup"], "cgroup.procs")).read().strip(), 5)
+        assert mesh.ask("workload.started", namespace="default", name="early", pid=command.pid)["ok"]
+        if detach:
+            owner.kill()
+            owner.wait()
+            time.sleep(0.3)
+        assert "early" in names(mesh), "it runs"
+    finally:
+        command.kill()
+        command.wait()
+    if not detach:
+        assert "early" in names(mesh), "its command line still has to tell how it ended"
+        owner.kill()
+    eventually(lambda: "early" not in names(mesh), 5)
+
+
+def test_command_started_while_no_agent_was_there(mesh, owner):
+    got = create(mesh, owner, True)
+    agent_kill(mesh)
+    command = subprocess.Popen(["sh", "-c", 'echo $$ >"$1/cgroup.procs" && exec sleep 1000', "sh", got["cgroup"]])
+    try:
+        eventually(lambda: open(os.path.join(got["cgroup"], "cgroup.procs")).read().strip(), 5)
+        owner.kill()  # it could tell nobody
+        owner.wait()
+        mesh.up()
+        row = next(w for w in mesh.json("workload", "list")["workloads"] if w["name"] == "early")
+        assert row["pid"] == command.pid and row["state"] == "running", row
+    finally:
+        command.kill()
+        command.wait()
+    eventually(lambda: "early" not in names(mesh), 5)
