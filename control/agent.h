@@ -114,6 +114,8 @@ void stop_step(struct agent_workload *w);
 void stop_all(struct agent *a, struct admin_request *req);
 /** stop_done() - @w is gone: answer those who wait for it (called by enrolment_remove()) */
 void stop_done(struct agent_workload *w);
+/** stop_forget() - the agent ends before @w: tell those who wait for it (called by enrolment_forget()) */
+void stop_forget(struct agent_workload *w);
 
 /* take_over.c */
 /** take_over_all() - every workload an earlier agent left */

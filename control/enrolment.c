@@ -153,6 +153,7 @@ void enrolment_remove(struct agent_workload *w)
 void enrolment_forget(struct agent_workload *w)
 {
 	watches_stop(w);
+	stop_forget(w);
 	enrolled_free(w->enrolled);
 	list_remove(&w->link);
 	free(w);

@@ -6,6 +6,7 @@
  * for it goes. Each phase ends by an event (cgroup empty, proxy gone) or by its time.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/log.h"
 #include "control/agent.h"
@@ -104,6 +105,22 @@ void stop_done(struct agent_workload *w)
 	}
 	if (w->agent->going_down && list_is_empty(&w->agent->workloads))
 		on_all_gone(w->agent);
+}
+
+void stop_forget(struct agent_workload *w)
+{
+	const struct workload_spec *spec = &w->enrolled->spec;
+	struct stop_waiter *s, *next;
+	struct fault fault = { 0 };
+	char thing[160];
+
+	snprintf(thing, sizeof(thing), "workload %s/%s", spec->namespace, spec->name);
+	list_for_each_entry_safe(s, next, &w->stop_requests, link) {
+		list_remove(&s->link);
+		fault_set(&fault, thing, "`trammel up`, then stop it again", "has not ended yet, and the agent ends");
+		admin_refuse(s->req, &fault);
+		free(s);
+	}
 }
 
 void stop_all(struct agent *a, struct admin_request *req)

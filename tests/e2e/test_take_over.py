@@ -14,7 +14,7 @@ import pytest
 
 import netns
 import residue
-from mesh import Mesh, peer_authentication, service
+from mesh import TRAMMEL, Mesh, peer_authentication, service
 from wait import eventually
 
 POLICY = [peer_authentication("STRICT"), service("web", {"http": {"port": 80, "targetPort": 8080}})]
@@ -194,3 +194,17 @@ def test_command_started_while_no_agent_was_there(mesh, owner):
         command.kill()
         command.wait()
     eventually(lambda: "early" not in names(mesh), 5)
+
+
+@pytest.mark.sanitize
+def test_agent_ends_while_a_workload_is_being_stopped(mesh):
+    """Whoever waits for the end is told that it has not come, and how to go on."""
+    w = mesh.run("stubborn", "sh", "-c", "trap '' TERM; while :; do sleep 0.2; done")
+    p = subprocess.Popen([TRAMMEL, "stop", w.key], env=mesh.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: w.get()["state"] == "stopping", 5)
+    os.kill(mesh.agent_pid(), signal.SIGTERM)
+    _, err = p.communicate(timeout=10)
+    assert p.returncode == 1 and "default/stubborn" in err and "trammel up" in err, err
+    mesh.up()
+    assert "stubborn" in names(mesh)
+    w.stop()
