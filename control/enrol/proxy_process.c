@@ -180,6 +180,16 @@ static void listeners_watch_in(struct proxy_process *p, uint32_t wait_ms)
 		listeners_watch(p);
 }
 
+/* Started, but its end could not be watched: it must not go on beside the next one. */
+static void child_end(struct proxy_process *p, pid_t pid)
+{
+	if (spawn_pidfd_signal(p->pidfd, SIGKILL) < 0)
+		log_warn("proxy not ended", "workload=%s", p->w->key);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	p->pidfd = fd_close(p->pidfd);
+}
+
 static void process_start(struct proxy_process *p)
 {
 	struct enrolled *w = p->w;
@@ -194,8 +204,11 @@ static void process_start(struct proxy_process *p)
 	r = spawn_fork(w->proxy_cgroup_fd, &pid, &p->pidfd);
 	if (r == 0 && pid == 0)
 		child_run(p, fds, log_fd);
-	if (r == 0)
+	if (r == 0) {
 		r = loop_io_add(p->config->loop, &p->exit_io, p->pidfd, EPOLLIN, on_exit_ready);
+		if (r < 0)
+			child_end(p, pid);
+	}
 	if (r < 0) {
 		log_error("proxy not started", "workload=%s err=%s", w->key, strerror(-r));
 		listeners_watch_in(p, restart_failed(&p->restart));
