@@ -257,7 +257,7 @@ int enrolment_attach(struct agent *a, struct enrolled *e, struct agent_workload 
 	if (r < 0) {
 		char *reason = error ? TAKE_PTR(error) : str_printf("%s", strerror(-r));
 
-		fault_take(fault, "enrolment", "see `trammel feature list`", reason);
+		fault_take(fault, "enrolment", NULL, reason);
 		enrolment_remove(w);
 		return r;
 	}

@@ -58,6 +58,10 @@ static void file_take_over(struct agent *a, const char *file)
 	if (!path || !key)
 		return;
 	r = enrolled_read(&a->paths, path, &e);
+	if (r == 0 && enrolment_find(a, e->spec.namespace, e->spec.name)) {
+		enrolled_free(e); /* the folder changes while it is read, and may show a file twice */
+		return;
+	}
 	if (r == 0) {
 		if (one_take_over(a, e) == 0 && e->id > a->next_id)
 			a->next_id = e->id;
@@ -80,8 +84,10 @@ void take_over_all(struct agent *a)
 	DIR *d = opendir(a->paths.workload_dir);
 	struct dirent *f;
 
-	if (!d)
+	if (!d) {
+		log_error("nothing taken over", "path=%s err=%s", a->paths.workload_dir, strerror(errno));
 		return;
+	}
 	while ((f = readdir(d))) {
 		if (str_ends(str_from(f->d_name), STR(".json")))
 			file_take_over(a, f->d_name);

@@ -5,6 +5,7 @@
     an outsider on the bridge asks a STRICT workload in the clear meanwhile
 """
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,8 +51,12 @@ def names(mesh):
     return {w["name"] for w in mesh.json("workload", "list")["workloads"]}
 
 
+def state_path(mesh, name):
+    return os.path.join(mesh.run_dir, "workload", f"default_{name}.json")
+
+
 def state_spoil(mesh, name):
-    with open(os.path.join(mesh.run_dir, "workload", f"default_{name}.json"), "w") as f:
+    with open(state_path(mesh, name), "w") as f:
         f.write("{")
 
 
@@ -78,6 +83,18 @@ def test_a_spoiled_state_file_costs_its_own_workload_alone(mesh):
     assert mesh.client.http("web", 80)["status"] == 200
     eventually(lambda: residue.left(mesh, during) == {}, 5, what=f"nothing is left of it: {residue.left(mesh, during)}")
     assert mesh.serve("other", "http:8080").http("web", 80)["status"] == 200, "its name is free"
+
+
+def test_a_state_that_is_read_twice_is_one_workload(mesh):
+    """A folder that changes while it is read may show a name again."""
+    agent_kill(mesh)
+    shutil.copy(state_path(mesh, "web"), state_path(mesh, "web-again"))
+    mesh.up()
+    rows = [w["name"] for w in mesh.json("workload", "list")["workloads"]]
+    assert sorted(rows) == ["client", "web"]
+    assert mesh.client.http("web", 80)["status"] == 200
+    mesh.web.stop()
+    assert names(mesh) == {"client"}
 
 
 def test_a_workload_that_is_removed_answers_nobody_in_the_clear(mesh):
