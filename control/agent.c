@@ -132,22 +132,48 @@ static bool agent_answers(const char *socket_path)
 	       send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0 && recv(fd, &c, 1, 0) > 0;
 }
 
+/* The folder and its lock. 0, -EBUSY while another holds it, -ENOTEMPTY as of paths_claim(). */
+static int lock_try(struct agent *a)
+{
+	int r;
+
+	for (;;) {
+		r = paths_claim(&a->paths);
+		if (r < 0)
+			return r;
+		a->lock_fd = open(a->paths.lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+		if (a->lock_fd < 0 && errno != ENOENT)
+			return -errno;
+		if (a->lock_fd >= 0 && flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0)
+			return -EBUSY;
+		if (a->lock_fd >= 0 && paths_lock_is_in_place(&a->paths, a->lock_fd))
+			return 0;
+		a->lock_fd = fd_close(a->lock_fd); /* `trammel down` took it away with the folder */
+	}
+}
+
 /* One agent per run folder; the file's text is its pid. */
 static int lock_take(struct agent *a, struct fault *fault)
 {
+	int r = lock_try(a), waited = 0;
 	char text[16];
-	int waited = 0;
 	ssize_t k;
 
-	a->lock_fd = open(a->paths.lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (a->lock_fd < 0) {
-		fault_set(fault, a->paths.lock_file, NULL, "%s", strerror(errno));
-		return -errno;
-	}
-	/* Held by an agent that no longer answers: it was killed and is on its way out. */
-	while (flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0 && waited++ < LOCK_WAITS && !agent_answers(a->paths.agent_socket))
+	/* Held by an agent that no longer answers: it was killed and is on its way out. Or by what cleans up behind one. */
+	while (r == -EBUSY && waited++ < LOCK_WAITS && !agent_answers(a->paths.agent_socket)) {
+		a->lock_fd = fd_close(a->lock_fd);
 		usleep(LOCK_WAIT_US);
-	if (flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		r = lock_try(a);
+	}
+	if (r == -ENOTEMPTY) {
+		fault_set(fault, a->paths.run_dir, "name an empty or a new folder with TRAMMEL_RUN_DIR", "holds other things than an instance's");
+		return r;
+	}
+	if (r < 0 && r != -EBUSY) {
+		fault_set(fault, a->paths.run_dir, NULL, "cannot be made or locked: %s", strerror(-r));
+		return r;
+	}
+	if (r == -EBUSY) {
 		k = pread(a->lock_fd, text, sizeof(text) - 1, 0);
 		text[k > 0 ? k : 0] = '\0';
 		fault_set(fault, "agent", "use it, end it with `trammel down`, or set TRAMMEL_RUN_DIR for another instance",
@@ -271,17 +297,10 @@ int agent_start(struct agent *a, const char *policy_dir, struct fault *fault)
 		fault_set(fault, "cgroup2", "mount one: mount -t cgroup2 none /sys/fs/cgroup/unified", "is not mounted: %s", strerror(-r));
 		return r;
 	}
-	r = paths_claim(&a->paths);
-	if (r == -ENOTEMPTY) {
-		fault_set(fault, a->paths.run_dir, "name an empty or a new folder with TRAMMEL_RUN_DIR", "holds other things than an instance's");
+	r = lock_take(a, fault);
+	if (r < 0)
 		return r;
-	}
-	if (r == 0) {
-		r = lock_take(a, fault);
-		if (r == -EBUSY)
-			return r;
-	}
-	r = r ? r : paths_make(&a->paths);
+	r = paths_make(&a->paths);
 	if (r == 0) {
 		a->run_dir_fd = open(a->paths.run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		r = a->run_dir_fd < 0 ? -errno : 0;

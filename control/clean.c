@@ -18,8 +18,8 @@
 #define CGROUP_WAIT_MS 5000
 #define LOCK_WAIT_MS   10000
 
-/* An agent that was asked to go may still be on its way: its lock tells. */
-static int lock_wait(const struct paths *p, struct fault *fault)
+/* An agent that was asked to go may still be on its way: its lock tells. Held then, so that none begins in what is being removed. */
+static int lock_take(const struct paths *p, int *ret_fd, struct fault *fault)
 {
 	_cleanup_(fd_closep) int fd = open(p->lock_file, O_RDWR | O_CLOEXEC);
 
@@ -32,6 +32,7 @@ static int lock_wait(const struct paths *p, struct fault *fault)
 		}
 		usleep(10000);
 	}
+	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
@@ -64,11 +65,14 @@ int clean_all(const struct paths *p, struct fault *fault)
 {
 	_cleanup_(freep) char *recorded = paths_bpffs_recorded(p);
 	const char *bpffs = recorded ? recorded : p->bpffs;
+	_cleanup_(fd_closep) int lock_fd = -1;
 	char *error = NULL;
-	int r = lock_wait(p, fault);
+	int r = lock_take(p, &lock_fd, fault);
 
 	if (r < 0)
 		return r;
+	if (lock_fd >= 0 && !paths_lock_is_in_place(p, lock_fd))
+		return 0; /* another `trammel down` was before us; what is there now is somebody's who came after */
 	cgroup_kill(p->cgroup_root);
 	r = datapath_destroy_path(bpffs, &error);
 	if (r < 0) {

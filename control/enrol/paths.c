@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "base/str.h"
@@ -100,6 +101,13 @@ bool paths_are_ours(const struct paths *p)
 	if (d)
 		closedir(d);
 	return !found || access(p->lock_file, F_OK) == 0;
+}
+
+bool paths_lock_is_in_place(const struct paths *p, int fd)
+{
+	struct stat held, now;
+
+	return fstat(fd, &held) == 0 && stat(p->lock_file, &now) == 0 && held.st_ino == now.st_ino && held.st_dev == now.st_dev;
 }
 
 int paths_claim(const struct paths *p)

@@ -23,6 +23,8 @@ MUST_CHECK int paths_claim(const struct paths *p);
 MUST_CHECK int paths_make(const struct paths *p);
 /** paths_are_ours() - is RUN_DIR an instance's, or not there, or empty? */
 bool paths_are_ours(const struct paths *p);
+/** paths_lock_is_in_place() - does the lock's path still lead to the file behind @fd? Whoever cleans up removes it */
+bool paths_lock_is_in_place(const struct paths *p, int fd);
 /** paths_remove() - what paths_make() and an agent made in RUN_DIR, and RUN_DIR when it is empty then; nothing when it is not an instance's */
 MUST_CHECK int paths_remove(const struct paths *p);
 /** paths_bpffs_recorded() - the bpffs this instance uses, whatever the environment says now; NULL when none is recorded; heap */

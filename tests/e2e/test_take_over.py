@@ -225,3 +225,25 @@ def test_agent_ends_while_a_workload_is_being_stopped(mesh):
     mesh.up()
     assert "stubborn" in names(mesh)
     w.stop()
+
+
+def test_up_beside_down(mesh):
+    """Whoever comes first: in the end there is one agent that owns the folder, or none, and nothing else."""
+    mesh.workloads.clear()
+    for i in range(8):
+        down = subprocess.Popen([TRAMMEL, "down"], env=mesh.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.04 * i)
+        up = subprocess.Popen([TRAMMEL, "up", "--policy", mesh.policy_dir], env=mesh.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
+        (_, up_err), (_, down_err) = up.communicate(timeout=40), down.communicate(timeout=40)
+        assert up.returncode == 0 or "runs already" in up_err or "is going down" in up_err, up_err
+        assert down.returncode == 0 or "still runs" in down_err, down_err
+        if up.returncode == 0 and down.returncode == 0:
+            again = mesh.trammel("up", "--policy", mesh.policy_dir, check=1)
+            assert "runs already" in again.stderr
+        mesh.trammel("up", "--policy", mesh.policy_dir, check=False)
+        assert mesh.serve("web", "http:8080").addresses
+        mesh.workloads.clear()
+    mesh.down()
+    assert residue.traces(mesh) == {}
+    assert not os.path.exists(mesh.run_dir)
