@@ -7,6 +7,9 @@
  *   3. first bytes: TLS with a mesh protocol is terminated and its caller proven; anything else is for the port's mode
  *      to decide: STRICT resets it, PERMISSIVE and DISABLE pass it on
  *   4. the protocol of the port, or of its first bytes
+ *
+ * A port declared as HTTP gets nothing but HTTP that was read here (or TLS, which is none): bytes that a stranger sends
+ * late, or that only another parser takes for a request, would carry fields of his own making to the app.
  */
 #include <errno.h>
 #include "base/clock.h"
@@ -16,7 +19,7 @@
 #include "proxy/upstream/connect.h"
 #include "trammel/abi.h"
 
-#define SILENCE_MS	 100  /* PERMISSIVE: the caller may wait for the server to speak first */
+#define SILENCE_MS	 100  /* plaintext is taken, and the caller may wait for the server to speak first */
 #define DETECT_MS	 5000 /* from the first byte to an answer */
 
 static void pass_on(struct downstream *d, bool is_http)
@@ -29,6 +32,17 @@ static void pass_on(struct downstream *d, bool is_http)
 	}
 	target_inbound(&d->conn.orig_dst, &d->conn.client, &target);
 	tcp_relay_start(d, &target, d->w->snapshot);
+}
+
+/* In plaintext: is it HTTP? Where the port does not say, the first bytes do. */
+static bool is_http(const struct downstream *d, struct str first)
+{
+	return d->protocol == APP_HTTP1 || (d->protocol == APP_UNDECLARED && sniff_bytes(first) == SNIFF_HTTP1);
+}
+
+static bool may_speak_first(enum app_protocol protocol)
+{
+	return protocol == APP_UNDECLARED || protocol == APP_TCP || protocol == APP_SERVER_FIRST;
 }
 
 /* The mode as it is now: policy may have changed while first bytes were awaited. */
@@ -46,8 +60,7 @@ static void plaintext_take(struct downstream *d, struct str first, bool is_tls)
 	}
 	if (is_tls)
 		d->conn.protocol = "tls";
-	pass_on(d, !is_tls && (d->protocol == APP_HTTP1 || d->protocol == APP_UNDECLARED) &&
-			   sniff_bytes(first) == SNIFF_HTTP1);
+	pass_on(d, !is_tls && is_http(d, first));
 }
 
 static void on_event_handshake(struct transport *t)
@@ -118,25 +131,24 @@ static bool first_bytes_take(struct downstream *d, struct str first, bool at_end
 		plaintext_take(d, first, true);
 		return true;
 	default:
-		if (d->mtls != MTLS_STRICT && !at_end && sniff_bytes(first) == SNIFF_MORE && first.n < SNIFF_BYTES &&
-		    (d->protocol == APP_HTTP1 || d->protocol == APP_UNDECLARED))
+		if (d->mtls != MTLS_STRICT && d->protocol == APP_UNDECLARED && !at_end && first.n < SNIFF_BYTES &&
+		    sniff_bytes(first) == SNIFF_MORE)
 			return false;
 		plaintext_take(d, first, false);
 		return true;
 	}
 }
 
-/* A connection that says nothing: the server speaks first there. */
+/* A connection that says nothing, or too little to tell: the server speaks first there, or it is HTTP and idle. */
 static void on_silence_due(struct deadline *dl)
 {
 	struct downstream *d = container_of(dl, struct downstream, deadline);
 
-	/* Some bytes, but too few to tell: opaque where plaintext is allowed at all. */
 	if (mode_now(d) == MTLS_STRICT) {
 		downstream_refuse(d, TRM_REASON_PROTOCOL_TIMEOUT);
 		return;
 	}
-	pass_on(d, false);
+	pass_on(d, d->protocol == APP_HTTP1);
 }
 
 static void on_event_detect(struct transport *t)
@@ -184,7 +196,7 @@ static void policy_take(struct downstream *d)
 	d->conn.state = CONN_DETECT;
 	d->t.on_event = on_event_detect;
 	deadline_init(&d->deadline, d->w->loop, on_silence_due);
-	deadline_set(&d->deadline, port.mtls == MTLS_STRICT ? DETECT_MS : SILENCE_MS);
+	deadline_set(&d->deadline, port.mtls == MTLS_STRICT || !may_speak_first(port.protocol) ? DETECT_MS : SILENCE_MS);
 	if (transport_may_read(&d->t))
 		transport_poke(&d->t);
 }

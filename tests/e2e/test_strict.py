@@ -9,6 +9,7 @@
 import os
 import socket
 import ssl
+import time
 
 import pytest
 
@@ -126,6 +127,30 @@ def test_permissive_takes_both(mesh, outsider):
 def test_permissive_plaintext_has_no_client_certificate_header(mesh, outsider):
     got = outsider.ask(mesh.open.ip, 8080, b"GET / HTTP/1.1\r\nHost: open\r\nX-Forwarded-Client-Cert: URI=spiffe://evil\r\nConnection: close\r\n\r\n")
     assert b" 200 " in got and b"evil" not in got
+
+
+SPOOF = b"GET /spoof HTTP/1.1\r\nHost: open\r\nX-Forwarded-Client-Cert: URI=spiffe://evil\r\nConnection: close\r\n\r\n"
+NO_REQUEST_AT_FIRST_SIGHT = {"empty line first": [b"\r\n" + SPOOF], "method in lower case": [SPOOF.lower()], "long method": [b"A" * 40 + SPOOF[3:]],
+                             "method of two letters": [b"GO" + SPOOF[3:]], "after a pause": [b"", SPOOF], "pause in the method": [b"GE", SPOOF[2:]],
+                             "HTTP/2 first": [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SPOOF], "another protocol first": [b"EHLO x\r\n", SPOOF]}
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("case", NO_REQUEST_AT_FIRST_SIGHT)
+def test_nothing_of_a_stranger_passes_by_http_on_an_http_port(mesh, outsider, case):
+    """A port that is declared as HTTP takes plaintext as HTTP alone: what comes late or looks odd is no way around it."""
+    with outsider.connect(mesh.open.ip, 8080, timeout=8) as s:
+        got = b""
+        try:
+            for part in NO_REQUEST_AT_FIRST_SIGHT[case]:
+                s.sendall(part)
+                time.sleep(0.3)
+            while part := s.recv(65536):
+                got += part
+        except ConnectionError:
+            pass
+    assert got.startswith(b"HTTP/1.1 ") and b"evil" not in got, got
+    assert b" 200 " in got.split(b"\r\n")[0] or b'"open"' not in got, got
 
 
 def test_one_strict_port_in_a_permissive_workload(mesh, outsider):
