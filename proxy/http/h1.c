@@ -110,6 +110,17 @@ int h1_line_read(struct h1_parser *p, struct str input, uint32_t max, uint16_t t
 	return 0;
 }
 
+/*
+ * What the proxy on the other side adds to a request does not count, each once: a request it took at its limit would be
+ * one over ours.
+ */
+#define UNCOUNTED_IDS (1ull << HTTP_FIELD_TRACEPARENT | 1ull << HTTP_FIELD_X_REQUEST_ID)
+
+static unsigned n_counted(const struct http_head *head)
+{
+	return head->n_fields - (unsigned)__builtin_popcountll(head->known & UNCOUNTED_IDS);
+}
+
 int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head, size_t *ret_consumed,
 		   struct h1_reject *ret_reject)
 {
@@ -126,7 +137,7 @@ int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head
 			*ret_consumed = p->line_at;
 			return 0;
 		}
-		if (UNLIKELY(head->n_fields >= p->limits->fields || head->n_fields >= head->cap_fields))
+		if (UNLIKELY(head->n_fields >= head->cap_fields))
 			return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
 		r = h1_field_split(line, f, ret_reject);
 		if (r)
@@ -137,5 +148,7 @@ int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head
 					 "field is repeated");
 		head->known |= 1ull << f->id;
 		head->n_fields++;
+		if (UNLIKELY(head->n_fields > p->limits->fields) && n_counted(head) > p->limits->fields)
+			return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
 	}
 }

@@ -42,7 +42,7 @@ struct h1_limits {
 	uint32_t head_bytes;   /* first line and fields together: 431 */
 	uint32_t line_bytes;   /* one field line: 431 */
 	uint32_t target_bytes; /* request target: 414 */
-	uint16_t fields;       /* at most HTTP_FIELDS_MAX: 431 */
+	uint16_t fields;       /* at most HTTP_FIELDS_MAX, beside one traceparent and one x-request-id: 431 */
 	uint16_t chunk_line_bytes;
 	uint32_t chunk_ext_bytes; /* of all chunks of a message together */
 	uint32_t trailer_bytes;
