@@ -374,7 +374,12 @@ static void case_line(struct vector *v, char *text, const char *path, unsigned l
 {
 	char *end, *more;
 
-	if (!strncmp(text, "raw ", 4)) {
+	if (!strncmp(text, "times ", 6)) {
+		unsigned long times = strtoul(text + 6, &end, 10);
+
+		while (times--)
+			case_line(v, end + 1, path, line);
+	} else if (!strncmp(text, "raw ", 4)) {
 		append_quoted(v, text + 4, 1, path, line);
 	} else if (!strncmp(text, "repeat ", 7)) {
 		unsigned long times = strtoul(text + 7, &end, 10);

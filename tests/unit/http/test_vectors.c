@@ -32,12 +32,12 @@ static void check_file(const char *name, bool is_response, size_t at_least, size
 
 static void test_requests(void **state)
 {
-	check_file("h1_request.txt", false, 500, 150);
+	check_file("h1_request.txt", false, 580, 200);
 }
 
 static void test_responses(void **state)
 {
-	check_file("h1_response.txt", true, 100, 35);
+	check_file("h1_response.txt", true, 125, 48);
 }
 
 int main(int argc, char **argv)
