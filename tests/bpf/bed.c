@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -55,7 +56,7 @@ void bed_require(void)
 		skip_all("no writable cgroup v2 mount");
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		skip_all("no kernel BTF");
-	if (system("command -v ip >/dev/null 2>&1"))
+	if (access("/usr/sbin/ip", X_OK) && access("/usr/bin/ip", X_OK) && access("/sbin/ip", X_OK) && access("/bin/ip", X_OK))
 		skip_all("no ip command (iproute2)");
 	if (unshare(CLONE_NEWNS))
 		skip_all("no right to unshare the mount namespace");
@@ -63,12 +64,19 @@ void bed_require(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-void run(const char *command)
+void run(const char *const *argv)
 {
-	if (system(command)) {
-		fprintf(stderr, "failed: %s\n", command);
-		fail();
-	}
+	int status = -1;
+	pid_t pid;
+
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ) == 0 && waitpid(pid, &status, 0) == pid &&
+	    status == 0)
+		return;
+	fprintf(stderr, "failed (status %d):", status);
+	for (; *argv; argv++)
+		fprintf(stderr, " %s", *argv);
+	fprintf(stderr, "\n");
+	fail();
 }
 
 static int netns_new(void)
@@ -78,7 +86,7 @@ static int netns_new(void)
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
-	run("ip link set lo up");
+	RUN("ip", "link", "set", "lo", "up");
 	return fd;
 }
 
@@ -107,24 +115,32 @@ static int cgroup_make(const char *name)
 	return fd;
 }
 
+static void link_up(const char *ip4, const char *ip6)
+{
+	RUN("ip", "addr", "add", ip4, "dev", "eth0");
+	RUN("ip", "addr", "add", ip6, "dev", "eth0", "nodad");
+	RUN("ip", "link", "set", "eth0", "up");
+}
+
 static void net_make(void)
 {
-	char command[256];
+	_cleanup_(freep) char *far = NULL;
 
 	bed.home_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	bed.far_ns = netns_new();
 	bed.pod_ns = netns_new();
 	/* in pod */
-	run("ip link add eth0 type veth peer name tofar");
-	snprintf(command, sizeof(command), "ip link set tofar netns /proc/%d/fd/%d", getpid(), bed.far_ns);
-	run(command);
-	run("ip addr add " POD4 "/24 dev eth0 && ip addr add " POD6 "/64 dev eth0 nodad && ip link set eth0 up");
-	run("echo 3 > /proc/sys/net/ipv4/tcp_fastopen");
+	RUN("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "tofar");
+	far = str_printf("/proc/%d/fd/%d", getpid(), bed.far_ns);
+	RUN("ip", "link", "set", "tofar", "netns", far);
+	link_up(POD4 "/24", POD6 "/64");
+	text_write("/proc/sys/net/ipv4", "tcp_fastopen", "3");
 	netns_go(bed.far_ns);
-	run("ip link set tofar name eth0 && ip addr add " FAR4 "/24 dev eth0 && ip addr add " FAR6
-	    "/64 dev eth0 nodad && ip link set eth0 up");
+	RUN("ip", "link", "set", "tofar", "name", "eth0");
+	link_up(FAR4 "/24", FAR6 "/64");
 	netns_go(bed.pod_ns);
-	run("ip route add default via " FAR4 " && ip -6 route add default via " FAR6);
+	RUN("ip", "route", "add", "default", "via", FAR4);
+	RUN("ip", "-6", "route", "add", "default", "via", FAR6);
 	netns_go(bed.home_ns);
 }
 

@@ -80,6 +80,8 @@ size_t map_entries(const char *map);
 const struct trm_event *event_find(uint32_t kind, uint32_t reason);
 void events_clear(void);
 char *json_of(void (*write)(struct datapath *dp, struct json_writer *w, const char *key));
-void run(const char *command); /* in the current namespaces; fails the test when it fails */
+/* RUN("ip", "link", ...): a command in the current namespaces; fails the test when it fails */
+#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+void run(const char *const *argv);
 
 #endif

@@ -214,7 +214,9 @@ static void finish(struct replay *r, size_t n_undelivered)
 /* A head whose body is then refused or unfinished was never a message: only the last verdict stays on the line. */
 static char *tidy(char *text)
 {
-	char *out = calloc(1, strlen(text) + 1), *line = text, *end;
+	char *out = NULL, *line = text, *end;
+	size_t n_out;
+	FILE *f = open_memstream(&out, &n_out);
 
 	while ((end = strchr(line, '\n'))) {
 		char *then;
@@ -225,10 +227,10 @@ static char *tidy(char *text)
 			line = then + 6;
 		else if (end - line > 4 && !strcmp(end - 4, "more"))
 			line = end - 4;
-		strcat(out, line);
-		strcat(out, "\n");
+		fprintf(f, "%s\n", line);
 		line = end + 1;
 	}
+	fclose(f);
 	free(text);
 	return out;
 }

@@ -141,11 +141,23 @@ static void test_traceparent(void **state)
 	}
 }
 
+#define LIST_BYTES 12000
+
 /* ",k0=V,k1=V"... */
-static void members(char *to, const char *value, int n)
+static void members(char to[LIST_BYTES], const char *value, int n)
 {
+	FILE *f = fmemopen(to, LIST_BYTES, "w");
+
 	for (int i = 0; i < n; i++)
-		to += sprintf(to, ",k%d=%s", i, value);
+		fprintf(f, ",k%d=%s", i, value);
+	fclose(f);
+}
+
+/* @n times @fill, and @rest */
+static void filled(char to[LIST_BYTES], char fill, size_t n, const char *rest)
+{
+	memset(to, fill, n);
+	memcpy(to + n, rest, strlen(rest) + 1);
 }
 
 static void check_state(struct fixture *f, const char *fields, const char *want)
@@ -189,7 +201,7 @@ static void test_tracestate(void **state)
 		{ "tracestate: \r\n", NULL },
 	};
 	struct fixture *f = *state;
-	char list[12000], text[12100];
+	char list[LIST_BYTES], text[LIST_BYTES + 100];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		print_message("%s", cases[i][0]);
@@ -201,17 +213,14 @@ static void test_tracestate(void **state)
 		check_state(f, text, n == 32 ? list + 1 : NULL);
 	}
 	for (int n = 256; n <= 257; n++) {
-		memset(list, 'z', (size_t)n);
-		strcpy(list + n, "=1");
+		filled(list, 'z', (size_t)n, "=1");
 		snprintf(text, sizeof(text), "tracestate: %s\r\n", list);
 		check_state(f, text, n == 256 ? list : NULL);
 	}
-	memset(list, 't', 241);
-	strcpy(list + 241, "@vvvvvvvvvvvvvv=1");
+	filled(list, 't', 241, "@vvvvvvvvvvvvvv=1");
 	snprintf(text, sizeof(text), "tracestate: %s\r\n", list);
 	check_state(f, text, list);
-	memset(list, 't', 242);
-	strcpy(list + 242, "@v=1");
+	filled(list, 't', 242, "@v=1");
 	snprintf(text, sizeof(text), "tracestate: %s\r\n", list);
 	check_state(f, text, NULL);
 	check_state(f, "tracestate: t@vvvvvvvvvvvvvvv=1\r\n", NULL);
@@ -220,8 +229,7 @@ static void test_tracestate(void **state)
 	snprintf(text, sizeof(text), "tracestate: %s\r\n", list + 1);
 	check_state(f, text, list + 1);
 	/* over what we join: dropped */
-	memset(list, ',', 9000);
-	list[9000] = '\0';
+	filled(list, ',', 9000, "");
 	snprintf(text, sizeof(text), "tracestate: a=1%s\r\n", list);
 	check_state(f, text, NULL);
 }

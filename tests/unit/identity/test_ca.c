@@ -36,7 +36,7 @@ static int on_entry(const char *path, const struct stat *st, int flag, struct FT
 
 static int dir_setup(void **state)
 {
-	strcpy(dir, "/tmp/trammel-ca-XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/trammel-ca-XXXXXX");
 	return mkdtemp(dir) ? 0 : -1;
 }
 

@@ -149,7 +149,8 @@ static void families(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct service *s;
-		char text[512], got[16] = "", *p = got;
+		char text[512], got[16] = "";
+		size_t n = 0;
 
 		snprintf(text, sizeof(text),
 			 "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {%sports: [{port: 1}]}\n",
@@ -161,7 +162,8 @@ static void families(void **state)
 		for (size_t k = 0; k < s->n_addresses; k++) {
 			assert_false(addr_is_any(&s->addresses[k].addr));
 			assert_int_equal(addr_is_v4(&s->addresses[k].addr), !s->addresses[k].v6);
-			p += sprintf(p, "%c%s", s->addresses[k].v6 ? '6' : '4', s->addresses[k].stated ? "*" : "");
+			n += (size_t)snprintf(got + n, sizeof(got) - n, "%c%s", s->addresses[k].v6 ? '6' : '4',
+					      s->addresses[k].stated ? "*" : "");
 		}
 		if (strcmp(got, cases[i].want) != 0)
 			fail_msg("%s: %s", cases[i].spec, got);
@@ -373,18 +375,20 @@ static void faults_are_complaints(void **state)
 
 /* Virtual addresses */
 
-static void services_text(char *text, size_t n, const char *spec)
+#define SERVICES_BYTES 8192
+
+static void services_text(char text[SERVICES_BYTES], size_t n, const char *spec)
 {
+	FILE *f = fmemopen(text, SERVICES_BYTES, "w");
+
 	for (size_t i = 0; i < n; i++)
-		text += sprintf(
-			text,
-			"apiVersion: v1\nkind: Service\nmetadata: {name: s%zu}\nspec: {%sports: [{port: 1}]}\n---\n", i,
-			spec);
+		fprintf(f, "apiVersion: v1\nkind: Service\nmetadata: {name: s%zu}\nspec: {%sports: [{port: 1}]}\n---\n", i, spec);
+	assert_int_equal(fclose(f), 0);
 }
 
 static void addresses_are_stable(void **state)
 {
-	char text[8192], name[16];
+	char text[SERVICES_BYTES], name[16];
 	struct addr first[40], six[40];
 	struct bed b;
 
@@ -396,7 +400,7 @@ static void addresses_are_stable(void **state)
 		for (size_t i = 0; i < 40; i++) {
 			const struct service *s;
 
-			sprintf(name, "s%zu", i);
+			snprintf(name, sizeof(name), "s%zu", i);
 			s = &service_get(&b, "default", name)->service;
 			if (round == 0) {
 				first[i] = s->addresses[0].addr;
@@ -422,7 +426,7 @@ static void addresses_are_stable(void **state)
 
 static void addresses_run_out(void **state)
 {
-	char text[8192];
+	char text[SERVICES_BYTES];
 	size_t n, with = 0;
 	struct resource *const *list;
 	struct bed b;

@@ -70,7 +70,7 @@ static void folder_bed_init(struct folder_bed *f)
 {
 	memset(f, 0, sizeof(*f));
 	bed_init(&f->b);
-	strcpy(f->root, "/tmp/trammel-file-XXXXXX");
+	snprintf(f->root, sizeof(f->root), "/tmp/trammel-file-XXXXXX");
 	assert_non_null(mkdtemp(f->root));
 	snprintf(f->dir, sizeof(f->dir), "%s/policy", f->root);
 	assert_int_equal(mkdir(f->dir, 0755), 0);

@@ -307,22 +307,24 @@ static void peer_authentication_precedence(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct mesh_workload *w;
 		struct mesh_snapshot *s;
-		char text[4096], *p = text;
+		char text[4096];
+		FILE *f = fmemopen(text, sizeof(text), "w");
 		struct bed b;
 
-		p += sprintf(p, "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a}\nspec: {selector: "
-				"{app: w}, ports: [{port: 80}, ]}\n");
+		fprintf(f, "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a}\nspec: {selector: "
+			   "{app: w}, ports: [{port: 80}, ]}\n");
 		for (const struct pa *pa = cases[i].pa; pa->name; pa++) {
-			p += sprintf(p, "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\n");
-			p += sprintf(p,
-				     "metadata: {name: %s, namespace: %s, creationTimestamp: \"%s\"}\nspec:\n  mtls: "
-				     "{mode: %s}\n",
-				     pa->name, pa->ns, pa->created, pa->mode);
+			fprintf(f, "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\n");
+			fprintf(f,
+				"metadata: {name: %s, namespace: %s, creationTimestamp: \"%s\"}\nspec:\n  mtls: "
+				"{mode: %s}\n",
+				pa->name, pa->ns, pa->created, pa->mode);
 			if (pa->selector[0])
-				p += sprintf(p, "  selector: {matchLabels: {app: %s}}\n", pa->selector);
+				fprintf(f, "  selector: {matchLabels: {app: %s}}\n", pa->selector);
 			if (pa->port[0])
-				p += sprintf(p, "  portLevelMtls: {80: {mode: %s}}\n", pa->port);
+				fprintf(f, "  portLevelMtls: {80: {mode: %s}}\n", pa->port);
 		}
+		assert_int_equal(fclose(f), 0);
 		bed_init(&b);
 		bed_apply(&b, text);
 		no_complaints(b.model);
@@ -499,9 +501,10 @@ struct changes {
 static void on_diff(const struct mesh_change *c, void *user)
 {
 	struct changes *ch = user;
+	size_t at = strlen(ch->text);
 
-	sprintf(ch->text + strlen(ch->text), "%c%s ", "+~-"[c->how],
-		c -> service ? c -> service -> name : c -> workload -> name);
+	snprintf(ch->text + at, sizeof(ch->text) - at, "%c%s ", "+~-"[c->how],
+		 c->service ? c->service->name : c->workload->name);
 }
 
 static const char *diff(struct changes *ch, const struct mesh_snapshot *old, const struct mesh_snapshot *new_)

@@ -34,7 +34,7 @@ struct fake_service *fake_service_add(struct fake_mesh *m)
 	char text[64];
 
 	assert(i < FAKE_SERVICES);
-	strcpy(s->namespace, "default");
+	snprintf(s->namespace, sizeof(s->namespace), "default");
 	snprintf(s->name, sizeof(s->name), "svc%zu", i);
 	snprintf(s->host, sizeof(s->host), "svc%zu.default.svc.cluster.local", i);
 	snprintf(text, sizeof(text), "10.9.%zu.%zu:1", i / 250, i % 250 + 1);

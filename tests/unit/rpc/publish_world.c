@@ -92,7 +92,7 @@ void agent_stop(struct world *w)
 void world_open(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
-	strcpy(w->dir, "/tmp/trammel-publish-XXXXXX");
+	snprintf(w->dir, sizeof(w->dir), "/tmp/trammel-publish-XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
 	snprintf(w->socket_path, sizeof(w->socket_path), "%s/proxy.sock", w->dir);
 	snprintf(w->ca_dir, sizeof(w->ca_dir), "%s/ca", w->dir);

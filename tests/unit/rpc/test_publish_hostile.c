@@ -56,7 +56,7 @@ static void hostile_open(struct world *w, struct hostile *h, uint32_t workload)
 
 	*h = (struct hostile){ .w = w };
 	w->next_workload = workload;
-	strcpy(sa.sun_path, w->socket_path);
+	assert_true(snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", w->socket_path) < (int)sizeof(sa.sun_path));
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(rpc_client_new(w->loop, fd, NULL, &hostile_conn_ops, h, &h->conn), 0);
 	assert_int_equal(rpc_stream_new(h->conn, &(struct rpc_target){ .path = "/trammel.v1.Publish/Stream" },
