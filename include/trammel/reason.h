@@ -67,7 +67,9 @@
 	X(HTTP_REQUEST_TIMEOUT, "http_request_timeout", "response did not arrive in time")                             \
 	X(HTTP_BODY_TIMEOUT, "http_body_timeout", "body made no progress")                                             \
 	X(HTTP_UPSTREAM_MALFORMED, "http_upstream_malformed", "upstream's response is malformed")                      \
-	X(HTTP_UPGRADE, "http_upgrade", "upgrade was answered without being asked for, or asked for where not allowed")
+	X(HTTP_UPGRADE, "http_upgrade", "upgrade was answered without being asked for, or asked for where not allowed") \
+	/* the proxy, limits */                                                                                        \
+	X(SOURCE_LIMIT, "source_limit", "too many connections from one address")
 
 enum trm_reason {
 #define X(name, label, text) TRM_REASON_##name,

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/addr.h"
+#include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "proxy/observe/observe.h"
 #include "trammel/reason.h"
@@ -28,7 +30,10 @@ enum conn_state {
 	CONN_STATES,
 };
 
+#define CONN_SOURCE_MAX 10000 /* connections of one address */
+
 struct conn;
+struct conn_source;
 
 struct conn_ops {
 	/* Close when idle, tell HTTP callers to go, refuse new exchanges. May free the connection. */
@@ -47,6 +52,7 @@ struct conn {
 	enum observe_direction direction;
 	enum conn_state state;
 	struct addr client;	    /* who called */
+	struct conn_source *source; /* inbound: what else it has open; the registry's */
 	struct addr orig_dst;	    /* what was dialled */
 	struct addr endpoint;	    /* where its bytes go, or last went; zero before */
 	const char *protocol;	    /* "http/1.1", "h2", "tcp", "tls" (passed through); "" before it is known; constant */
@@ -63,13 +69,23 @@ struct conn_registry {
 	uint64_t n_total;	/* ever */
 	uint64_t next_id;	/* set by the owner so that ids of workers do not meet */
 	size_t n_by_direction[2]; /* enum observe_direction */
+	struct hash_table sources; /* struct conn_source, by address: those that have a connection */
 };
 
 void conn_registry_init(struct conn_registry *r, uint64_t first_id);
 
-/** conn_registry_add() - @c filled up to direction, times and addresses; gives it its id */
-void conn_registry_add(struct conn_registry *r, struct conn *c);
+/** conn_registry_add() - @c filled up to direction, times and addresses; gives it its id; 0 or -ENOMEM */
+MUST_CHECK int conn_registry_add(struct conn_registry *r, struct conn *c);
 void conn_registry_remove(struct conn_registry *r, struct conn *c);
+
+/**
+ * conn_is_over_source_limit() - has the address that @c comes from more connections than one may have?
+ * @n_conns_max: of all addresses together
+ *
+ * CONN_SOURCE_MAX, but never more than half of all, so that one address alone cannot shut out the others. Connections of
+ * the own app count for nothing here.
+ */
+bool conn_is_over_source_limit(const struct conn *c, size_t n_conns_max);
 
 /** conn_state_name() - "policy", "detect", "handshake", "connect", "open", "idle", "closing" */
 const char *conn_state_name(enum conn_state state);

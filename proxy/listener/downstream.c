@@ -63,7 +63,12 @@ static int downstream_new(struct worker *w, int fd, const struct addr *client, c
 	d->conn.orig_dst = *orig_dst;
 	d->conn.opened_ns = loop_now_ns(w->loop);
 	d->conn.opened_wall_ns = worker_wall_ns(w);
-	conn_registry_add(&w->conns, &d->conn);
+	r = conn_registry_add(&w->conns, &d->conn);
+	if (r < 0) {
+		transport_close(&d->t);
+		free(d);
+		return r;
+	}
 	w->n_conns_peak = MAX(w->n_conns_peak, w->conns.n_conns);
 	*ret = d;
 	return 0;
@@ -88,6 +93,10 @@ void downstream_start(struct worker *w, int fd, const struct addr *client, const
 	}
 	if (w->conns.n_conns > w->n_conns_max) {
 		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
+		return;
+	}
+	if (conn_is_over_source_limit(&d->conn, w->n_conns_max)) {
+		downstream_refuse(d, TRM_REASON_SOURCE_LIMIT);
 		return;
 	}
 	if (way->is_proxy_port(w, &dst)) {
