@@ -162,6 +162,18 @@ outsider_remove() {
 	outsider=''
 }
 
+# `ip netns add` makes /run/netns and mounts it on itself for the first name there, and lets both stay: what was not
+# there before goes again, unless somebody else has put a name there meanwhile.
+names_note() {
+	names_folder=0 names_mounts=$(grep -c ' /run/netns ' /proc/self/mounts)
+	[ -d /run/netns ] && names_folder=1
+}
+
+names_restore() {
+	while [ "$(grep -c ' /run/netns ' /proc/self/mounts)" -gt "$names_mounts" ]; do umount /run/netns 2>/dev/null || return 0; done
+	[ $names_folder = 1 ] || rmdir /run/netns 2>/dev/null
+}
+
 # Is all gone that the tour's own mesh held ($work/held) and its namespaces? What is not is named in $work/left.
 nothing_is_left() {
 	{
@@ -177,6 +189,7 @@ demo_end() {
 	[ -n "${traffic_pid-}" ] && touch "$work/traffic.stop"
 	plain_pair_remove
 	outsider_remove
+	names_restore
 	[ -S "$TRAMMEL_RUN_DIR/agent.sock" ] && trammel down >/dev/null 2>&1
 	[ -d "$TRAMMEL_RUN_DIR" ] && trammel down >/dev/null 2>&1
 	if [ $demo_ok = 1 ]; then
