@@ -43,9 +43,13 @@ BUILD = pathlib.Path(os.environ.get("TRAMMEL_BUILD", TOP / "build"))  # holds th
 
 
 def tracked(*suffixes):
-    out = subprocess.run(["git", "ls-files"], cwd=TOP, capture_output=True, text=True).stdout.split()
-    if not out:  # an exported tree without git
-        out = [str(p.relative_to(TOP)) for p in TOP.rglob("*") if p.is_file() and "build" not in p.parts[0:1]]
+    try:
+        out = subprocess.run(["git", "ls-files"], cwd=TOP, capture_output=True, text=True).stdout.split()
+    except FileNotFoundError:  # a machine without git
+        out = []
+    if not out:  # also an exported tree, or one that git does not trust: all but what .gitignore names
+        files = (p.relative_to(TOP) for p in TOP.rglob("*") if p.is_file())
+        out = [str(f) for f in files if not f.parts[0].startswith("build")]
     return [f for f in out if f.endswith(suffixes) and (TOP / f).exists()]
 
 
