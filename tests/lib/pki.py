@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates made with openssl: of the mesh's own CA, and of strangers."""
+import datetime
 import os
 import subprocess
 
@@ -30,6 +31,14 @@ class Authority:
             f.write(f"basicConstraints=critical,CA:{'TRUE' if ca else 'FALSE'}\nkeyUsage=critical,digitalSignature\n"
                     f"extendedKeyUsage={usage}\n" + (f"subjectAltName=critical,{san}\n" if san else ""))
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/", "-keyout", key, "-out", csr)
-        _openssl("x509", "-req", "-in", csr, "-CA", self.crt, "-CAkey", self.key, "-CAcreateserial", "-CAserial",
-                 os.path.join(folder, name + ".srl"), "-days", days, "-extfile", ext, "-out", crt)
+        # "openssl ca", since "openssl x509" knows no start date before OpenSSL 3.4 and newer ones take no end before the start
+        db, conf = (os.path.join(folder, name + s) for s in (".db", ".conf"))
+        open(db, "w").close()
+        with open(conf, "w") as f:
+            f.write(f"[ca]\ndefault_ca=c\n[c]\ndatabase={db}\nnew_certs_dir={folder}\nrand_serial=yes\ndefault_md=sha256\npolicy=p\n[p]\n"
+                    "organizationName=optional\n")
+        end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+        start = min(end - datetime.timedelta(days=1), datetime.datetime.now(datetime.timezone.utc))
+        _openssl("ca", "-config", conf, "-batch", "-notext", "-in", csr, "-cert", self.crt, "-keyfile", self.key, "-extfile", ext,
+                 "-startdate", f"{start:%Y%m%d%H%M%SZ}", "-enddate", f"{end:%Y%m%d%H%M%SZ}", "-out", crt)
         return crt, key
