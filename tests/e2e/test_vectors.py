@@ -3,6 +3,7 @@
 
     outsider ------- plaintext ------ proxy ---- origin: records every byte, reads with h11, answers as the case says
     client ---- proxy ==== mTLS ====== proxy ----`
+               `---- plaintext ---- outside: another such origin, without a proxy of its own
 
 A case passes when it was refused with its status and the connection closed, and no message of it reached the origin or
 the connection it began on was closed; or when it arrived as messages that h11, llhttp (requests) and http.client
@@ -22,6 +23,7 @@ import pytest
 import vectors
 from mesh import LIB, Mesh, peer_authentication, service
 from pod_vectors import Control
+from wait import eventually
 
 POD = os.path.join(LIB, "pod_vectors.py")
 REQUESTS, RESPONSES = vectors.load("h1_request.txt"), vectors.load("h1_response.txt")
@@ -58,23 +60,39 @@ server.listen(path, async () => {
 """
 
 
+def outside(ip):
+    """A service whose endpoint is no workload."""
+    return [service("outside", {"http": 80}, False),
+            {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+             "metadata": {"name": "outside-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "outside"}},
+             "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [str(ip)]}]}]
+
+
+def control_of(mesh, origin):
+    return os.path.join(mesh.root, origin + ".sock")
+
+
 @pytest.fixture(scope="module")
 def mesh():
     policy = [peer_authentication("PERMISSIVE"), service("origin", {"http": {"port": 80, "targetPort": 8080}})]
     with Mesh(policy) as m:
-        m.control = os.path.join(m.root, "origin.sock")
-        m.origin = m.run("origin", sys.executable, POD, "origin", "8080", m.control)
+        m.origin = m.run("origin", sys.executable, POD, "origin", "8080", control_of(m, "origin"))
         m.origin.wait_listening(8080)
         m.client = m.client()
-        m.wait_endpoints("origin", 1)
         with m.outsider() as m.stranger:
+            m.children.append(subprocess.Popen(["nsenter", "--net=" + m.stranger.path, sys.executable, POD, "origin", "8080",
+                                                control_of(m, "outside")]))
+            m.apply("outside.yaml", outside(m.stranger.addresses[0]))
+            m.wait_endpoints("origin", 1)
+            m.wait_endpoints("outside", 1)
+            eventually(lambda: m.client.http("outside", 80).get("status") == 200, what="the origin outside answers")
             yield m
 
 
-def replay(mesh, who, what, cases):
+def replay(mesh, who, what, cases, origin="origin"):
     """Results of the cases, in their order."""
-    where = [mesh.origin.ip, 8080] if who == "stranger" else ["origin", 80]
-    job = json.dumps({"where": where, "control": mesh.control, "cases": cases})
+    where = [mesh.origin.ip, 8080] if who == "stranger" else [origin, 80]
+    job = json.dumps({"where": where, "control": control_of(mesh, origin), "cases": cases})
     run = mesh.stranger.run if who == "stranger" else mesh.client.exec
     return json.loads(run(sys.executable, POD, what, input=job, timeout=120).stdout)
 
@@ -93,7 +111,7 @@ def parts(raw, how):
 
 def history(mesh):
     """Every connection the origin had."""
-    with Control(mesh.control) as control:
+    with Control(control_of(mesh, "origin")) as control:
         return control("history")
 
 
@@ -267,12 +285,13 @@ def response_faults(case, job, got):
         yield f"is followed by a wrong answer: {got['wrong']}"
 
 
-@pytest.mark.parametrize("how", [pytest.param("whole", marks=pytest.mark.sanitize), "cut", "bytes"])
-def test_responses(mesh, how):
+@pytest.mark.parametrize("origin,how", [pytest.param("origin", "whole", marks=pytest.mark.sanitize), ("origin", "cut"), ("origin", "bytes"),
+                                        pytest.param("outside", "whole", marks=pytest.mark.sanitize), ("outside", "cut")])
+def test_responses(mesh, origin, how):
     # CONNECT is refused before it reaches anyone
     cases = [c for c in RESPONSES if "connect" not in c.flags and (how == "whole" or 1 < len(c.raw) < BYTEWISE_BYTES)]
     jobs = [response_job(c, how, i) for i, c in enumerate(cases)]
-    results = replay(mesh, "client", "responses", jobs)
+    results = replay(mesh, "client", "responses", jobs, origin)
     assert [r["name"] for r in results] == [c.name for c in cases]
     faults = [f"{c.name} {f}" for c, j, r in zip(cases, jobs, results) for f in response_faults(c, j, r)]
     assert not faults, f"seed {SEED}:\n" + "\n".join(faults)
