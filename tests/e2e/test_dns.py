@@ -75,8 +75,11 @@ class Resolver:
             except OSError:
                 return
             with conn:
-                n, = struct.unpack(">H", conn.recv(2))
-                reply = self.answer(conn.recv(n))
+                size = conn.recv(2, socket.MSG_WAITALL)
+                if len(size) < 2:
+                    continue  # left without a question
+                n, = struct.unpack(">H", size)
+                reply = self.answer(conn.recv(n, socket.MSG_WAITALL))
                 conn.sendall(struct.pack(">H", len(reply)) + reply)
 
     def close(self):
