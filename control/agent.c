@@ -24,6 +24,7 @@
 #define PROXY_UID    65534
 #define LOCK_WAITS   500
 #define LOCK_WAIT_US 10000
+#define LOCK_TRIES   100
 
 /* Of the addresses of workloads (10.77.0.0/16 and fd77::/64, see enrol) and of services (below). */
 static const char *const reverse_zones[] = {
@@ -135,10 +136,9 @@ static bool agent_answers(const char *socket_path)
 /* The folder and its lock. 0, -EBUSY while another holds it, -ENOTEMPTY as of paths_claim(). */
 static int lock_try(struct agent *a)
 {
-	int r;
+	for (int tries = 0; tries < LOCK_TRIES; tries++) {
+		int r = paths_claim(&a->paths);
 
-	for (;;) {
-		r = paths_claim(&a->paths);
 		if (r < 0)
 			return r;
 		a->lock_fd = open(a->paths.lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -150,6 +150,7 @@ static int lock_try(struct agent *a)
 			return 0;
 		a->lock_fd = fd_close(a->lock_fd); /* `trammel down` took it away with the folder */
 	}
+	return -ENOENT;
 }
 
 /* One agent per run folder; the file's text is its pid. */
