@@ -301,10 +301,11 @@ static void linger_read(struct h1_server *s)
 static bool wants_read(const struct h1_server *s)
 {
 	const struct message_sink *k = s->stream.sink;
+	bool has_bytes = (s->in.len > 0 && !s->starved) || transport_may_read(&s->d->t);
 
 	if (s->state == SERVER_BODY)
-		return k && k->ops->may_read(s->stream.sink) && transport_may_read(&s->d->t);
-	return s->state == SERVER_HEAD && ((s->in.len > 0 && !s->starved) || transport_may_read(&s->d->t));
+		return has_bytes && k && k->ops->may_read(s->stream.sink);
+	return has_bytes && s->state == SERVER_HEAD;
 }
 
 static void server_step(struct h1_server *s)
