@@ -153,6 +153,7 @@ static int proxy_run(struct proxy *p)
 
 	while (!p->stopped && r == 0) {
 		r = loop_turn(p->loop, -1);
+		preemption_note(&p->preemption, loop_now_ns(p->loop));
 		if (observe_is_pending(p->observe) && !loop_timer_is_armed(&p->log_timer))
 			loop_timer_set(p->loop, &p->log_timer, LOG_MS, on_log_due);
 	}
@@ -191,11 +192,13 @@ int main(int argc, char **argv)
 	if (r < 0) {
 		log_error("cannot start", "errno=%d", -r);
 	} else {
+		preemption_init(&p.preemption, clock_mono_ns());
 		r = sandbox_enter();
 		if (r < 0)
 			log_warn("runs without its sandbox", "errno=%d", -r);
 		log_info("started", "workload=%s/%s", l.namespace, l.name);
 		r = proxy_run(&p);
+		preemption_done(&p.preemption);
 		log_info("stopped", "errno=%d", -r);
 	}
 	rooms_stop(&p);

@@ -124,8 +124,8 @@ GAUGE(upstream_opened, p->worker.pool.n_opened)
 GAUGE(upstream_reused, p->worker.pool.n_reused)
 GAUGE(handshakes, p->worker.shared.n_handshakes)
 GAUGE(generation, p->worker.snapshot ? snapshot_generation(p->worker.snapshot) : 0)
-GAUGE(cpu, p->worker.placement.home)
-GAUGE(cpu_moves, p->worker.placement.n_moves)
+GAUGE(gives_way, p->preemption.gives_way)
+GAUGE(gives_way_changes, p->preemption.n_changes)
 GAUGE(cert_expiry, p->worker.identity ? p->worker.identity->not_after_s : 0)
 
 int report_gauges_add(struct proxy *p)
@@ -140,8 +140,8 @@ int report_gauges_add(struct proxy *p)
 		{ "trammel_upstream_reused_total", "Requests sent on a pooled connection.", true, gauge_upstream_reused, p },
 		{ "trammel_handshakes_in_flight", "TLS handshakes with callers under way.", false, gauge_handshakes, p },
 		{ "trammel_snapshot_generation", "Generation of the policy in force.", false, gauge_generation, p },
-		{ "trammel_worker_cpu", "CPU the worker keeps to, beside its callers; -1: any.", false, gauge_cpu, p },
-		{ "trammel_worker_cpu_moves_total", "Times that changed.", true, gauge_cpu_moves, p },
+		{ "trammel_worker_gives_way", "1: the worker runs under SCHED_BATCH; 0: it had to wait too long.", false, gauge_gives_way, p },
+		{ "trammel_worker_gives_way_changes_total", "Times that changed.", true, gauge_gives_way_changes, p },
 		{ "trammel_certificate_expiry_seconds", "End of the certificate, since 1970.", false, gauge_cert_expiry, p },
 	};
 

@@ -7,6 +7,7 @@
 #include "proxy/dns/dns_server.h"
 #include "proxy/launch.h"
 #include "proxy/listener/listener.h"
+#include "proxy/preemption.h"
 #include "proxy/worker.h"
 
 struct proxy {
@@ -14,6 +15,7 @@ struct proxy {
 	struct loop *loop;
 	struct observe *observe;
 	struct worker worker;
+	struct preemption preemption;
 	struct subscriber *subscriber;
 	struct dns_server *dns;
 	struct admin_server *admin;

@@ -35,7 +35,6 @@ int worker_init(struct worker *w, struct loop *loop, struct observe *observe, ui
 	conn_registry_init(&w->conns, first_conn_id);
 	upstream_pool_init(&w->pool);
 	balance_init(&w->balance);
-	placement_init(&w->placement);
 	r = trace_random_init(&w->random);
 	if (r == 0)
 		r = transport_shared_init(&w->shared, loop, &w->peers);
@@ -48,7 +47,6 @@ void worker_done(struct worker *w)
 	upstream_pool_done(&w->pool);
 	exchange_list_free(w);
 	balance_done(&w->balance);
-	placement_done(&w->placement);
 	loop_task_cancel(&w->idle_task);
 	w->identity = tls_identity_unref(w->identity);
 	w->snapshot = snapshot_unref(w->snapshot);

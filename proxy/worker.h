@@ -15,7 +15,6 @@
 #include "proxy/http/trace.h"
 #include "proxy/listener/conn_registry.h"
 #include "proxy/observe/observe.h"
-#include "proxy/placement.h"
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/subscribe/subscriber.h"
 #include "proxy/tls/transport.h"
@@ -36,7 +35,6 @@ struct worker {
 	struct conn_registry conns;
 	struct upstream_pool pool;
 	struct balance balance;
-	struct placement placement;
 	struct trace_random random;
 	struct list policy_waits; /* struct worker_wait: for the first snapshot */
 	struct exchange *exchanges_free;

@@ -140,7 +140,6 @@ static void head_take(struct h1_server *s, struct str raw)
 		return;
 	}
 	s->d->conn.requests++;
-	placement_note(&s->d->w->placement, s->d->t.fd, loop_now_ns(s->d->w->loop));
 	h1_body_init(&s->body, NULL, &x->pool, &x->req, false);
 	s->state = x->req.body == HTTP_BODY_NONE ? SERVER_WAIT : SERVER_BODY;
 	deadline_set(&s->d->deadline, x->req.body == HTTP_BODY_NONE ? EXCHANGE_IDLE_MS : EXCHANGE_BODY_MS);

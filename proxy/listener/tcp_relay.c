@@ -104,8 +104,6 @@ static bool way_pump(struct tcp_relay *r, struct relay_way *way, struct transpor
 			return false;
 		}
 		way->bytes += n;
-		if (src == &r->d->t)
-			placement_note(&r->d->w->placement, src->fd, loop_now_ns(r->d->w->loop));
 		if (transport_send(dst, sh->plain, n) < 0) {
 			/* Nobody takes more. What that side said before it left is still passed on, then the reset. */
 			way->ended = true;
