@@ -16,7 +16,7 @@ static bool on_is_ready(const char **ret_reason, void *user)
 	bool ready = worker_is_ready(&p->worker, &why);
 
 	if (!ready)
-		*ret_reason = reason_text(why);
+		*ret_reason = trm_reason_text(why);
 	return ready;
 }
 
@@ -34,7 +34,7 @@ static void on_status_json(struct json_writer *w, void *user)
 	json_u64(w, "pid", (uint64_t)getpid());
 	json_u64(w, "uptime_s", (loop_now_ns(p->loop) - p->started_ns) / NS_PER_S);
 	json_bool(w, "ready", ready);
-	json_cstr(w, "not_ready_reason", ready ? NULL : reason_label(why));
+	json_cstr(w, "not_ready_reason", ready ? NULL : trm_reason_label(why));
 	json_bool(w, "draining", p->worker.draining);
 	json_u64(w, "generation", p->worker.snapshot ? snapshot_generation(p->worker.snapshot) : 0);
 	json_bool(w, "agent_connected", stats.connected);

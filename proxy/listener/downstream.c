@@ -135,7 +135,7 @@ void downstream_refuse(struct downstream *d, enum trm_reason reason)
 	observe_refused(d->w->observe, &rec);
 	log_limited(LOG_WARN, "connection refused", "conn=%llu direction=%s client=%s dst=%s reason=%s",
 		    (unsigned long long)d->conn.id, d->conn.direction == OBSERVE_INBOUND ? "inbound" : "outbound",
-		    addr_format(&d->conn.client, client), addr_format(&d->conn.orig_dst, dst), reason_label(reason));
+		    addr_format(&d->conn.client, client), addr_format(&d->conn.orig_dst, dst), trm_reason_label(reason));
 	/* A failed handshake has an alert on its way: it ends by FIN, so that the peer can read it. */
 	if (d->t.state == TRANSPORT_FAILED)
 		transport_close(&d->t);

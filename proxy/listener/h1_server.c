@@ -202,7 +202,7 @@ static size_t server_feed(struct h1_server *s, struct str input)
 			reject = (struct h1_reject){ .status = 503, .reason = TRM_REASON_NO_MEMORY };
 		else
 			log_limited(LOG_INFO, "request refused", "conn=%llu status=%u reason=%s what=\"%s\"",
-				    (unsigned long long)s->d->conn.id, reject.status, reason_label(reject.reason),
+				    (unsigned long long)s->d->conn.id, reject.status, trm_reason_label(reject.reason),
 				    reject.what ? reject.what : "");
 		k->ops->on_reset(k, reject.reason, reject.status);
 		break;

@@ -69,7 +69,7 @@ static void relay_end(struct tcp_relay *r, enum trm_reason reason, bool reset)
 		relay_record(r, observe_refused);
 	if (!r->opened)
 		log_limited(LOG_WARN, "upstream connect failed", "conn=%llu reason=%s", (unsigned long long)d->conn.id,
-			    reason_label(r->reason));
+			    trm_reason_label(r->reason));
 	if (reset) {
 		transport_reset(&r->up);
 		transport_reset(&d->t);

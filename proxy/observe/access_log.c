@@ -133,9 +133,9 @@ static void line_put(struct json_writer *w, const char *kind, const struct obser
 	if (rec->protocol && kind[0] == 'h')
 		http_put(w, rec);
 	json_cstr(w, "response_flags", reason_flags(rec->reason));
-	json_cstr(w, "reason", reason_label(rec->reason));
+	json_cstr(w, "reason", trm_reason_label(rec->reason));
 	if (rec->reason != TRM_REASON_NONE)
-		json_cstr(w, "reason_text", reason_text(rec->reason));
+		json_cstr(w, "reason_text", trm_reason_text(rec->reason));
 	json_u64(w, "bytes_received", rec->bytes_in);
 	json_u64(w, "bytes_sent", rec->bytes_out);
 	json_ms(w, "duration_ms", rec->duration_ns);

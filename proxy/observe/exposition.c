@@ -147,7 +147,7 @@ static int reasons_put(struct buf *out, const char *name, const char *help, cons
 
 	for (unsigned int i = 1; i < TRM_REASON_MAX && r == 0; i++)
 		if (counts[i])
-			r = buf_printf(out, "%s{reason=\"%s\"} %llu\n", name, reason_label(i),
+			r = buf_printf(out, "%s{reason=\"%s\"} %llu\n", name, trm_reason_label(i),
 				       (unsigned long long)counts[i]);
 	return r;
 }

@@ -209,8 +209,8 @@ void observe_refusals_json(struct observe *o, struct json_writer *w, const char 
 		json_cstr(w, "client", addr_format(&f->client, text));
 		json_cstr(w, "orig_dst", addr_format(&f->orig_dst, text));
 		json_cstr(w, "peer", f->peer);
-		json_cstr(w, "reason", reason_label(f->reason));
-		json_cstr(w, "reason_text", reason_text(f->reason));
+		json_cstr(w, "reason", trm_reason_label(f->reason));
+		json_cstr(w, "reason_text", trm_reason_text(f->reason));
 		json_close_object(w);
 	}
 	json_close_array(w);

@@ -83,7 +83,4 @@ MUST_CHECK int observe_metrics_format(struct observe *o, struct buf *out);
 struct json_writer;
 void observe_refusals_json(struct observe *o, struct json_writer *w, const char *key);
 
-const char *reason_label(enum trm_reason reason); /* "plaintext_refused" */
-const char *reason_text(enum trm_reason reason);
-
 #endif

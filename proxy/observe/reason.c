@@ -1,19 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reasons as label, sentence and Envoy's response flags (access log docs, "Response Flags"). */
-#include "proxy/observe/observe.h"
+/* Reasons as Envoy's response flags (access log docs, "Response Flags"). */
 #include "proxy/observe/reason.h"
-
-static const char *const labels[] = {
-#define X(name, label, text) [TRM_REASON_##name] = label,
-	TRM_REASONS(X)
-#undef X
-};
-
-static const char *const texts[] = {
-#define X(name, label, text) [TRM_REASON_##name] = text,
-	TRM_REASONS(X)
-#undef X
-};
 
 static const char *const flags[TRM_REASON_MAX] = {
 	[TRM_REASON_NO_READY_ENDPOINT] = "UH",
@@ -50,16 +37,6 @@ static const char *const flags[TRM_REASON_MAX] = {
 	[TRM_REASON_NO_MEMORY] = "OM",
 	[TRM_REASON_PLAINTEXT_REFUSED] = "UAEX",
 };
-
-const char *reason_label(enum trm_reason reason)
-{
-	return (unsigned int)reason < TRM_REASON_MAX ? labels[reason] : "unknown";
-}
-
-const char *reason_text(enum trm_reason reason)
-{
-	return (unsigned int)reason < TRM_REASON_MAX ? texts[reason] : "unknown reason";
-}
 
 const char *reason_flags(enum trm_reason reason)
 {

@@ -136,7 +136,7 @@ void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason)
 {
 	/* The reason is for our own app and for proven peers, not for strangers. */
 	bool show = x->conn->direction == OBSERVE_OUTBOUND || x->peer;
-	struct str text = str_from(reason_text(reason));
+	struct str text = str_from(trm_reason_text(reason));
 	struct message_send how = { .close = !x->req_done || x->w->draining };
 	struct http_head *h = &x->resp;
 	int r;
@@ -151,7 +151,7 @@ void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason)
 	h->phrase = str_from(h1_status_phrase(status));
 	r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("text/plain"));
 	if (r == 0 && show)
-		r = http_head_add(h, HTTP_FIELD_X_TRAMMEL_REASON, STR("x-trammel-reason"), str_from(reason_label(reason)));
+		r = http_head_add(h, HTTP_FIELD_X_TRAMMEL_REASON, STR("x-trammel-reason"), str_from(trm_reason_label(reason)));
 	if (r == 0)
 		r = x->down->ops->send_head(x->down, h, &how);
 	if (r == 0 && !x->req.is_head) {
