@@ -10,10 +10,11 @@
 
 #define WINDOW_NS    (25 * NS_PER_MS)
 #define RUNS_MIN     12
+#define BAD_WINDOWS  4 /* in a row: a hypervisor that takes the CPU away for a moment is nobody to make way for */
 #define WAIT_NS	     100000 /* each time, in the mean: what waking another CPU takes, and more */
 #define WAITS_TO_RUN 2	    /* below that a queue may be our own chain's, which is there whoever goes first */
 #define HOLD_MIN_NS  NS_PER_S
-#define HOLD_MAX_NS  (64 * NS_PER_S)
+#define HOLD_MAX_NS  (32 * NS_PER_S)
 #define LASTED_NS    (10 * NS_PER_S)
 
 /* The decision */
@@ -33,7 +34,10 @@ bool preemption_review(struct preemption *p, uint64_t now_ns, const struct preem
 	if (!p->gives_way) {
 		*ret_give_way = now_ns >= p->hold_until_ns;
 		p->since_ns = now_ns;
-	} else if (waits_too_long(p, use)) {
+	} else if (!waits_too_long(p, use)) {
+		p->n_bad = 0;
+	} else if (++p->n_bad == BAD_WINDOWS) {
+		p->n_bad = 0;
 		*ret_give_way = false;
 		p->hold_ns = now_ns - p->since_ns < LASTED_NS ? MIN(MAX(p->hold_ns * 2, HOLD_MIN_NS), HOLD_MAX_NS) : HOLD_MIN_NS;
 		p->hold_until_ns = now_ns + p->hold_ns;

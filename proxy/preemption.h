@@ -34,6 +34,7 @@ struct preemption {
 	uint64_t window_ns; /* monotonic: start of the window */
 	uint32_t turns;	    /* of the loop, in this window: about as many runs */
 	struct preemption_use window_use;
+	uint32_t n_bad; /* windows in a row in which we waited too long */
 	uint64_t since_ns, hold_until_ns, hold_ns; /* gives way since; not before; for how long the next time */
 };
 
