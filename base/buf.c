@@ -23,7 +23,7 @@ void buf_release(struct buf *b)
 	buf_done(b);
 }
 
-int buf_reserve(struct buf *b, size_t n)
+int buf_grow(struct buf *b, size_t n)
 {
 	size_t want, cap;
 	char *mem;

@@ -37,8 +37,17 @@ static inline char *buf_head(const struct buf *b)
 	return b->mem ? b->mem + b->off : NULL;
 }
 
+/* buf_reserve() where there is no room yet */
+MUST_CHECK int buf_grow(struct buf *b, size_t n);
+
 /** buf_reserve() - make room for @n more bytes behind the last; -ENOBUFS above the maximum, -ENOMEM. Pointers into the buffer move. */
-MUST_CHECK int buf_reserve(struct buf *b, size_t n);
+MUST_CHECK static inline int buf_reserve(struct buf *b, size_t n)
+{
+	/* Most find room: they cost a compare. */
+	if (LIKELY(n <= b->cap - b->off - b->len && n <= b->max_bytes - MIN(b->len, b->max_bytes)))
+		return 0;
+	return buf_grow(b, n);
+}
 
 /** buf_tail() - first free byte; @ret_room bytes are free there without another buf_reserve() */
 char *buf_tail(struct buf *b, size_t *ret_room);
@@ -49,13 +58,10 @@ void buf_commit(struct buf *b, size_t n);
 /** buf_append() - add @n bytes behind the last; errors as buf_reserve(), and then nothing is changed */
 MUST_CHECK static inline int buf_append(struct buf *b, const void *p, size_t n)
 {
-	/* Most appends find room: they cost a compare and a copy. */
-	if (UNLIKELY(n > b->cap - b->off - b->len || n > b->max_bytes - MIN(b->len, b->max_bytes))) {
-		int r = buf_reserve(b, n);
+	int r = buf_reserve(b, n);
 
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	if (n)
 		memcpy(b->mem + b->off + b->len, p, n);
 	b->len += n;

@@ -24,26 +24,17 @@ static void put(struct json_writer *w, const char *p, size_t n)
 		w->err = buf_append(w->out, p, n);
 }
 
-/* Room for @n bytes, to be given back by room_done(); NULL: the writer has failed. */
+/* Room for @n > 0 bytes, to be given back by room_done(); NULL: the writer has failed. */
 static inline char *room(struct json_writer *w, size_t n)
 {
-	struct buf *b = w->out;
-
-	if (UNLIKELY(w->err))
-		return NULL;
-	if (UNLIKELY(n > b->cap - b->off - b->len || n > b->max_bytes - MIN(b->len, b->max_bytes))) {
-		w->err = buf_reserve(b, n);
-		if (w->err)
-			return NULL;
-	}
-	return b->mem + b->off + b->len;
+	if (!w->err)
+		w->err = buf_reserve(w->out, n);
+	return w->err ? NULL : buf_tail(w->out, NULL);
 }
 
 static inline void room_done(struct json_writer *w, const char *end)
 {
-	struct buf *b = w->out;
-
-	b->len = (size_t)(end - b->mem) - b->off;
+	buf_commit(w->out, (size_t)(end - buf_tail(w->out, NULL)));
 }
 
 /* Length of the UTF-8 sequence at @p (RFC 3629), or 0 when it is none. */
@@ -156,7 +147,8 @@ static void item(struct json_writer *w, const char *key)
 {
 	bool comma = w->has_item & (1ull << w->depth);
 	struct str k = str_from(key);
-	char *p = room(w, k.n + 4);
+	size_t n = (comma ? 1 : 0) + (key ? k.n + 3 : 0);
+	char *p = n ? room(w, n) : NULL;
 
 	w->has_item |= 1ull << w->depth;
 	if (!p)
