@@ -13,7 +13,7 @@ static int response_put(struct admin_client *c, const struct http_head *req, uin
 	int r = buf_printf(
 		&c->out,
 		"HTTP/1.1 %u %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\ncache-control: no-store\r\n%s\r\n",
-		status, h1_status_phrase(status), type, body.n, c->keep ? "" : "connection: close\r\n");
+		status, http_status_phrase(status), type, body.n, c->keep ? "" : "connection: close\r\n");
 
 	return r || req->is_head ? r : buf_append_str(&c->out, body);
 }
@@ -85,9 +85,9 @@ static int request_answer(struct admin_client *c, struct http_head *req)
 
 int admin_http_answer(struct admin_client *c)
 {
-	struct http_field fields[H1_FIELDS_CAP];
-	struct http_head head = {.fields = fields, .cap_fields = H1_FIELDS_CAP};
-	struct h1_reject reject;
+	struct http_field fields[HTTP_FIELDS_CAP];
+	struct http_head head = {.fields = fields, .cap_fields = HTTP_FIELDS_CAP};
+	struct http_reject reject;
 	struct h1_parser parser;
 	struct pool pool;
 	size_t consumed;
@@ -99,9 +99,9 @@ int admin_http_answer(struct admin_client *c)
 	h1_parser_init(&parser, NULL);
 	pool_init(&pool, POOL_BYTES);
 	r = h1_request_parse(&parser, &pool, buf_str(&c->in), &head, &consumed, &reject);
-	if (r == H1_E_MORE) {
+	if (r == HTTP_E_MORE) {
 		r = CLIENT_E_MORE;
-	} else if (r == H1_E_REJECT) {
+	} else if (r == HTTP_E_REJECT) {
 		const struct h1_local_reply reply = {
 			.status = reject.status, .reason = reject.reason, .close = true, .version = HTTP_1_1};
 

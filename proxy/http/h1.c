@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 codec: byte classes, limits, and the line reader under both head parsers
+ * HTTP/1.1 codec: limits, and the line reader under both head parsers
  *
  * A head is read line by line. A line is looked at for control bytes sixteen at a time (SSE2; eight without it) and
  * split once it is whole; the parser remembers how far it has looked, so that a head that comes byte by byte costs
@@ -19,29 +19,6 @@ const struct h1_limits h1_limits_default = {
 	.trailer_fields = 20,
 	.interim = 10,
 	.upgrade = H1_UPGRADE_WEBSOCKET,
-};
-
-/* Bits of enum LEX_*; tests/unit/http checks the table against the rules it was made from. */
-const uint8_t lex_class[256] = {
-	0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x00, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40,
-	0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40,
-	0x00, 0x19, 0x18, 0x01, 0x19, 0x11, 0x19, 0x19, 0x18, 0x18, 0x19, 0x19, 0x18, 0x3d, 0x3d, 0x10,
-	0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0xbd, 0x18, 0x18, 0x18, 0x18, 0x18, 0x10,
-	0x18, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d,
-	0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x18, 0x00, 0x18, 0x19, 0x3f,
-	0x19, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d,
-	0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x3d, 0x18, 0x19, 0x18, 0x3d, 0x40,
-};
-
-#define HEX_NOT_8  -1, -1, -1, -1, -1, -1, -1, -1
-#define HEX_NOT_16 HEX_NOT_8, HEX_NOT_8
-
-const int8_t lex_hex[256] = {
-	HEX_NOT_16, HEX_NOT_16, HEX_NOT_16,
-	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -1, -1, -1, -1, -1,
-	-1, 10, 11, 12, 13, 14, 15, -1, HEX_NOT_8, HEX_NOT_16,
-	-1, 10, 11, 12, 13, 14, 15, -1, HEX_NOT_8, HEX_NOT_16,
-	HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16, HEX_NOT_16,
 };
 
 void h1_parser_init(struct h1_parser *p, const struct h1_limits *limits)
@@ -83,28 +60,28 @@ void h1_parser_enter(struct h1_parser *p, struct str input, struct http_head *he
 }
 
 int h1_line_read(struct h1_parser *p, struct str input, uint32_t max, uint16_t too_long, struct str *ret_line,
-		 struct h1_reject *ret_reject)
+		 struct http_reject *ret_reject)
 {
 	const char *start = input.p + p->line_at;
 	const char *end = input.p + MIN(input.n, (size_t)p->limits->head_bytes + 2);
-	const char *at = h1_ctl_find(input.p + p->scan_at, end);
+	const char *at = lex_ctl_find(input.p + p->scan_at, end);
 
 	/* The limits come before the byte found, so that a head is refused alike however it is cut. */
 	if ((size_t)(at - start) > max)
-		return h1_refuse(ret_reject, too_long,
+		return http_refuse(ret_reject, too_long,
 				 too_long == 414 ? TRM_REASON_HTTP_TARGET_TOO_LONG : TRM_REASON_HTTP_HEADERS_TOO_LARGE,
 				 "line is too long");
 	if ((size_t)(at - input.p) > p->limits->head_bytes)
-		return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "head is too long");
+		return http_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "head is too long");
 	p->scan_at = (uint32_t)(at - input.p);
 	if (at == end)
-		return H1_E_MORE;
+		return HTTP_E_MORE;
 	if (*at != '\r')
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, *at == '\n' ? "bare LF" : "control character");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, *at == '\n' ? "bare LF" : "control character");
 	if (at + 1 == end)
-		return H1_E_MORE;
+		return HTTP_E_MORE;
 	if (at[1] != '\n')
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bare CR");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bare CR");
 	*ret_line = (struct str){ start, (size_t)(at - start) };
 	p->line_at = p->scan_at = (uint32_t)(at + 2 - input.p);
 	return 0;
@@ -122,7 +99,7 @@ static unsigned n_counted(const struct http_head *head)
 }
 
 int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head, size_t *ret_consumed,
-		   struct h1_reject *ret_reject)
+		   struct http_reject *ret_reject)
 {
 	struct str line;
 	int r;
@@ -138,17 +115,17 @@ int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head
 			return 0;
 		}
 		if (UNLIKELY(head->n_fields >= head->cap_fields))
-			return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
+			return http_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
 		r = h1_field_split(line, f, ret_reject);
 		if (r)
 			return r;
 		if (UNLIKELY(head->known & (1ull << f->id) & H1_SINGLETONS))
-			return h1_refuse(ret_reject, 400,
+			return http_refuse(ret_reject, 400,
 					 f->id == HTTP_FIELD_HOST ? TRM_REASON_HTTP_HOST : TRM_REASON_HTTP_FRAMING,
 					 "field is repeated");
 		head->known |= 1ull << f->id;
 		head->n_fields++;
 		if (UNLIKELY(head->n_fields > p->limits->fields) && n_counted(head) > p->limits->fields)
-			return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
+			return http_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
 	}
 }

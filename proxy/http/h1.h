@@ -4,7 +4,7 @@
  *
  * Strict where peers differ (RFC 9110, RFC 9112): what two parsers could read as two messages is refused, never
  * mended. No sockets, no policy, no clock. A message is: h1_request_parse() or h1_response_parse() until 0, then
- * h1_body_read() until H1_E_END, then the next message begins at the first byte not consumed. To send:
+ * h1_body_read() until HTTP_E_END, then the next message begins at the first byte not consumed. To send:
  * h1_request_write() or h1_response_write(), h1_body_write() per slice, h1_body_end().
  *
  * All functions: not thread-safe on the same struct, no other shared state.
@@ -21,16 +21,6 @@
 #include "base/str.h"
 #include "proxy/http/head.h"
 #include "trammel/reason.h"
-
-/* Answers of this room's functions. */
-enum {
-	H1_E_MORE = 1, /* more bytes are needed; what was consumed is said */
-	H1_E_REJECT,   /* the peer broke the protocol: struct h1_reject says how to answer; close after it */
-	H1_E_END,      /* the message is complete */
-	H1_E_SHORT,    /* fewer body bytes were written than promised: the connection must be closed */
-};
-
-#define H1_FIELDS_CAP (HTTP_FIELDS_MAX + 28) /* size of the fields array a caller provides: room for what we add */
 
 enum h1_upgrade {
 	H1_UPGRADE_NONE,      /* Upgrade is always stripped */
@@ -55,15 +45,8 @@ struct h1_limits {
 /* The limits of docs: 64 KiB, 32 KiB, 16 KiB, 100; 256 B, 16 KiB, 8 KiB, 20; 10; websocket; no CONNECT. */
 extern const struct h1_limits h1_limits_default;
 
-/* How to answer a peer that broke the protocol. Requests: 400, 405, 414, 417, 431, 501, 505. Responses: 502. */
-struct h1_reject {
-	uint16_t status;
-	enum trm_reason reason;
-	const char *what; /* constant, for the log: "bare LF" */
-};
-
 /*
- * Resumable parser of heads; one per connection and direction. After 0 or H1_E_REJECT it is ready for the next
+ * Resumable parser of heads; one per connection and direction. After 0 or HTTP_E_REJECT it is ready for the next
  * head (a response parser then still counts interim responses of the same request).
  */
 struct h1_parser {
@@ -89,29 +72,26 @@ static inline bool h1_parser_is_idle(const struct h1_parser *p)
  * h1_request_parse() - read one request head
  * @p:            parser of this connection's downstream side
  * @pool:         of the exchange; used only for a path that had to be normalised
- * @input:        all unconsumed bytes of the connection, contiguous; after H1_E_MORE the same bytes again with more
+ * @input:        all unconsumed bytes of the connection, contiguous; after HTTP_E_MORE the same bytes again with more
  *                behind them (they may have moved)
- * @head:         in: fields and cap_fields (>= H1_FIELDS_CAP); out: everything. Keep it untouched between calls that
- *                answer H1_E_MORE. Strings are borrowed from @input and @pool: the caller keeps both until the head is
+ * @head:         in: fields and cap_fields (>= HTTP_FIELDS_CAP); out: everything. Keep it untouched between calls that
+ *                answer HTTP_E_MORE. Strings are borrowed from @input and @pool: the caller keeps both until the head is
  *                done with (consume the bytes later, or copy)
  * @ret_consumed: bytes of the head, on 0
- * @ret_reject:   on H1_E_REJECT
+ * @ret_reject:   on HTTP_E_REJECT
  *
  * On success: method, target, path (normalised), authority (empty only in an HTTP/1.0 request without Host: set it
  * before h1_request_write()), fields (those named by Connection are struck out), body, body_bytes, keep_alive,
  * expect_continue, is_head, is_connect, upgrade.
  *
- * Path: "." and ".." segments are resolved (above the root: 400), repeated slashes merged, percent-encoded unreserved
- * characters decoded, other triplets put in upper case (%2F stays %2F). Refused: controls, SP, bytes above 0x7e, '#',
- * '\', %00-%1f, %7f, broken triplets, overlong UTF-8, dot segments next to %2F or %5C or with ';'. The query is kept as
- * it is.
+ * Path: see uri_path_normalise().
  *
  * The cost of all calls for one head together is linear in its length, however it is cut.
  *
- * Return: 0, H1_E_MORE, H1_E_REJECT, -ENOMEM (pool exhausted).
+ * Return: 0, HTTP_E_MORE, HTTP_E_REJECT, -ENOMEM (pool exhausted).
  */
 MUST_CHECK int h1_request_parse(struct h1_parser *p, struct pool *pool, struct str input, struct http_head *head,
-				size_t *ret_consumed, struct h1_reject *ret_reject);
+				size_t *ret_consumed, struct http_reject *ret_reject);
 
 /* What a response's parser must know of the request. */
 struct h1_asked {
@@ -134,10 +114,10 @@ static inline struct h1_asked h1_asked_from(const struct http_head *request)
  * connection. Every refusal is status 502. Bytes left in @input after the end of the body (h1_body_read()) belong to
  * nobody: close the upstream connection.
  *
- * Return: 0, H1_E_MORE, H1_E_REJECT.
+ * Return: 0, HTTP_E_MORE, HTTP_E_REJECT.
  */
 MUST_CHECK int h1_response_parse(struct h1_parser *p, const struct h1_asked *asked, struct str input,
-				 struct http_head *head, size_t *ret_consumed, struct h1_reject *ret_reject);
+				 struct http_head *head, size_t *ret_consumed, struct http_reject *ret_reject);
 
 /* ---- bodies in ---- */
 
@@ -154,7 +134,7 @@ struct h1_body {
 	uint64_t total_bytes; /* body bytes given out so far */
 	char *line;	      /* the trailer line being read, copied into the pool */
 	uint32_t line_n, line_cap, trailer_bytes;
-	struct http_field *trailers; /* after H1_E_END; forbidden ones are not among them; in the pool */
+	struct http_field *trailers; /* after HTTP_E_END; forbidden ones are not among them; in the pool */
 	uint16_t n_trailers, n_trailer_lines;
 };
 
@@ -170,18 +150,18 @@ void h1_body_init(struct h1_body *b, const struct h1_limits *limits, struct pool
  * h1_body_read() - take the next slice of body
  * @input:        unconsumed bytes; may be empty
  * @ret_slice:    on 0: body bytes, never empty, inside @input
- * @ret_consumed: on 0, H1_E_MORE and H1_E_END: bytes of @input used (framing and slice); on H1_E_MORE all of them
- * @ret_reject:   on H1_E_REJECT: 400 for requests (431 for trailers over the limit), 502 for responses
+ * @ret_consumed: on 0, HTTP_E_MORE and HTTP_E_END: bytes of @input used (framing and slice); on HTTP_E_MORE all of them
+ * @ret_reject:   on HTTP_E_REJECT: 400 for requests (431 for trailers over the limit), 502 for responses
  *
- * Call until H1_E_MORE or H1_E_END. A body of none or of length 0 answers H1_E_END at once. UNTIL_CLOSE and TUNNEL
+ * Call until HTTP_E_MORE or HTTP_E_END. A body of none or of length 0 answers HTTP_E_END at once. UNTIL_CLOSE and TUNNEL
  * never end by themselves: end of file of the connection is the end (h1_body_eof()).
  *
- * Return: 0, H1_E_MORE, H1_E_END, H1_E_REJECT, -ENOMEM.
+ * Return: 0, HTTP_E_MORE, HTTP_E_END, HTTP_E_REJECT, -ENOMEM.
  */
 MUST_CHECK int h1_body_read(struct h1_body *b, struct str input, struct str *ret_slice, size_t *ret_consumed,
-			    struct h1_reject *ret_reject);
+			    struct http_reject *ret_reject);
 
-/** h1_body_eof() - the connection ended: H1_E_END when that is a proper end here, else H1_E_SHORT (truncated) */
+/** h1_body_eof() - the connection ended: HTTP_E_END when that is a proper end here, else HTTP_E_SHORT (truncated) */
 MUST_CHECK int h1_body_eof(struct h1_body *b);
 
 bool h1_body_is_done(const struct h1_body *b);
@@ -258,7 +238,7 @@ MUST_CHECK int h1_body_close(struct h1_body_out *b, struct buf *out);
  * h1_body_end() - append the end of the body
  * @trailers: sent when chunked, else dropped; forbidden ones and those struck out are skipped
  *
- * Return: 0, H1_E_SHORT (close the connection, the peer must not take what it got for whole), -ENOBUFS, -ENOMEM.
+ * Return: 0, HTTP_E_SHORT (close the connection, the peer must not take what it got for whole), -ENOBUFS, -ENOMEM.
  */
 MUST_CHECK int h1_body_end(struct h1_body_out *b, struct buf *out, const struct http_field *trailers, size_t n_trailers);
 
@@ -274,8 +254,5 @@ struct h1_local_reply {
 
 /** h1_local_reply() - append head and text/plain body; 0, -ENOBUFS, -ENOMEM */
 MUST_CHECK int h1_local_reply(struct buf *out, const struct h1_local_reply *reply);
-
-/** h1_status_phrase() - "Not Found"; "Unknown" for numbers without one */
-const char *h1_status_phrase(uint16_t status);
 
 #endif

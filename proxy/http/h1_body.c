@@ -65,22 +65,22 @@ bool h1_body_is_done(const struct h1_body *b)
 int h1_body_eof(struct h1_body *b)
 {
 	if (b->state == BODY_DONE)
-		return H1_E_END;
+		return HTTP_E_END;
 	if (b->state == BODY_RAW && b->kind != HTTP_BODY_LENGTH) {
 		b->state = BODY_DONE;
-		return H1_E_END;
+		return HTTP_E_END;
 	}
 	b->state = BODY_BROKEN;
-	return H1_E_SHORT;
+	return HTTP_E_SHORT;
 }
 
-static int refuse(struct h1_reject *r, const char *what)
+static int refuse(struct http_reject *r, const char *what)
 {
-	return h1_refuse(r, 400, TRM_REASON_HTTP_FRAMING, what);
+	return http_refuse(r, 400, TRM_REASON_HTTP_FRAMING, what);
 }
 
-/* RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF. One byte; 0 or H1_E_REJECT. */
-static int size_line_byte(struct h1_body *b, char c, struct h1_reject *ret_reject)
+/* RFC 9112 section 7.1: chunk-size [ chunk-ext ] CRLF. One byte; 0 or HTTP_E_REJECT. */
+static int size_line_byte(struct h1_body *b, char c, struct http_reject *ret_reject)
 {
 	int digit = lex_hex[(unsigned char)c];
 
@@ -133,20 +133,20 @@ static int size_line_byte(struct h1_body *b, char c, struct h1_reject *ret_rejec
 }
 
 /* A forbidden field is dropped, a malformed one refused. */
-static int trailer_line(struct h1_body *b, struct h1_reject *ret_reject)
+static int trailer_line(struct h1_body *b, struct http_reject *ret_reject)
 {
 	struct http_field f;
 	int r;
 
 	if (b->n_trailer_lines++ >= b->limits->trailer_fields)
-		return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many trailers");
+		return http_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many trailers");
 	r = h1_field_split((struct str){ b->line, b->line_n }, &f, ret_reject);
 	if (r)
 		return r;
 	b->line += b->line_n;
 	b->line_cap -= b->line_n;
 	b->line_n = 0;
-	if (!h1_trailer_is_allowed(&f))
+	if (!http_trailer_is_allowed(&f))
 		return 0;
 	if (!b->trailers) {
 		b->trailers = pool_alloc(b->pool, sizeof(f) * b->limits->trailer_fields);
@@ -157,10 +157,10 @@ static int trailer_line(struct h1_body *b, struct h1_reject *ret_reject)
 	return 0;
 }
 
-static int trailer_keep(struct h1_body *b, struct str part, struct h1_reject *ret_reject)
+static int trailer_keep(struct h1_body *b, struct str part, struct http_reject *ret_reject)
 {
 	if (part.n > b->limits->trailer_bytes - b->trailer_bytes)
-		return h1_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "trailers are too long");
+		return http_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "trailers are too long");
 	b->trailer_bytes += (uint32_t)part.n;
 	if (part.n > b->line_cap - b->line_n) {
 		uint32_t cap = MAX(2 * (b->line_n + (uint32_t)part.n), (uint32_t)TRAILER_LINE_BYTES);
@@ -180,9 +180,9 @@ static int trailer_keep(struct h1_body *b, struct str part, struct h1_reject *re
 }
 
 /* Reads what there is of a trailer line; *p moves behind what was used. */
-static int trailer_read(struct h1_body *b, const char **p, const char *end, struct h1_reject *ret_reject)
+static int trailer_read(struct h1_body *b, const char **p, const char *end, struct http_reject *ret_reject)
 {
-	const char *at = h1_ctl_find(*p, end);
+	const char *at = lex_ctl_find(*p, end);
 	int r = trailer_keep(b, (struct str){ *p, (size_t)(at - *p) }, ret_reject);
 
 	if (r)
@@ -197,8 +197,8 @@ static int trailer_read(struct h1_body *b, const char **p, const char *end, stru
 	return 0;
 }
 
-/* One step over framing; *p moves by at least one byte. 0, H1_E_REJECT, -ENOMEM */
-static int framing_read(struct h1_body *b, const char **p, const char *end, struct h1_reject *ret_reject)
+/* One step over framing; *p moves by at least one byte. 0, HTTP_E_REJECT, -ENOMEM */
+static int framing_read(struct h1_body *b, const char **p, const char *end, struct http_reject *ret_reject)
 {
 	char c = **p;
 
@@ -241,10 +241,10 @@ static int framing_read(struct h1_body *b, const char **p, const char *end, stru
 	return 0;
 }
 
-static int body_refused(struct h1_body *b, int r, struct h1_reject *ret_reject)
+static int body_refused(struct h1_body *b, int r, struct http_reject *ret_reject)
 {
 	b->state = BODY_BROKEN;
-	if (r == H1_E_REJECT && b->is_response) {
+	if (r == HTTP_E_REJECT && b->is_response) {
 		ret_reject->status = 502;
 		ret_reject->reason = TRM_REASON_HTTP_UPSTREAM_MALFORMED;
 	}
@@ -252,7 +252,7 @@ static int body_refused(struct h1_body *b, int r, struct h1_reject *ret_reject)
 }
 
 int h1_body_read(struct h1_body *b, struct str input, struct str *ret_slice, size_t *ret_consumed,
-		 struct h1_reject *ret_reject)
+		 struct http_reject *ret_reject)
 {
 	const char *p, *end;
 	int r;
@@ -265,11 +265,11 @@ int h1_body_read(struct h1_body *b, struct str input, struct str *ret_slice, siz
 	for (;;) {
 		if (b->state == BODY_DONE) {
 			*ret_consumed = (size_t)(p - input.p);
-			return H1_E_END;
+			return HTTP_E_END;
 		}
 		if (p == end) {
 			*ret_consumed = input.n;
-			return H1_E_MORE;
+			return HTTP_E_MORE;
 		}
 		if (b->state == BODY_RAW || b->state == BODY_CHUNK)
 			break;

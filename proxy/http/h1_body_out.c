@@ -94,7 +94,7 @@ static bool trailer_is_clean(const struct http_field *f)
 	for (size_t i = 0; i < f->name.n; i++)
 		if (!(lex(f->name.p[i]) & LEX_TOKEN))
 			return false;
-	return f->name.n && (!f->value.n || h1_ctl_find(f->value.p, end) == end);
+	return f->name.n && (!f->value.n || lex_ctl_find(f->value.p, end) == end);
 }
 
 static int last_chunk(struct buf *out, const struct http_field *trailers, size_t n_trailers)
@@ -113,7 +113,7 @@ static int last_chunk(struct buf *out, const struct http_field *trailers, size_t
 	for (size_t i = 0; i < n_trailers; i++) {
 		const struct http_field *f = &trailers[i];
 
-		if (!h1_trailer_is_allowed(f) || !trailer_is_clean(f))
+		if (!http_trailer_is_allowed(f) || !trailer_is_clean(f))
 			continue;
 		at = mempcpy(at, f->name.p, f->name.n);
 		at = mempcpy(at, ": ", 2);
@@ -131,7 +131,7 @@ int h1_body_end(struct h1_body_out *b, struct buf *out, const struct http_field 
 	int r = 0;
 
 	if (b->in_chunk || (b->kind == HTTP_BODY_LENGTH && b->left))
-		return H1_E_SHORT;
+		return HTTP_E_SHORT;
 	if (b->kind == HTTP_BODY_CHUNKED && !b->done)
 		r = last_chunk(out, trailers, n_trailers);
 	if (!r)

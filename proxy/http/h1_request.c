@@ -13,38 +13,6 @@
 #define METHOD_BYTES_MAX 32
 #define VERSION_BYTES	 9 /* " HTTP/1.1" */
 
-static bool port_is_valid(struct str s)
-{
-	uint64_t port;
-
-	return s.n <= 5 && str_parse_u64(s, 65535, &port) == 0 && port > 0;
-}
-
-bool h1_authority_is_valid(struct str a)
-{
-	struct addr ip;
-	ptrdiff_t close;
-	size_t i = 0;
-
-	if (!a.n)
-		return false;
-	if (a.p[0] == '[') {
-		close = str_find_char(a, ']');
-		if (close < 0 || addr_parse_ip((struct str){ a.p + 1, (size_t)close - 1 }, &ip) < 0 ||
-		    str_find_char((struct str){ a.p, (size_t)close }, ':') < 0)
-			return false;
-		i = (size_t)close + 1;
-	} else {
-		while (i < a.n && lex(a.p[i]) & LEX_HOST)
-			i++;
-		if (i == 0 || i > 255)
-			return false;
-	}
-	if (i == a.n)
-		return true;
-	return a.p[i] == ':' && port_is_valid((struct str){ a.p + i + 1, a.n - i - 1 });
-}
-
 /* Without the port when it is the scheme's own: "a:80" and "a" are one authority in http. */
 static struct str authority_bare(struct str a, struct str default_port)
 {
@@ -52,7 +20,7 @@ static struct str authority_bare(struct str a, struct str default_port)
 }
 
 /* "http://authority/path": RFC 9112 section 3.2.2. The authority is compared with Host at the end of the head. */
-static int absolute_form(struct http_head *head, struct str *ret_path, struct h1_reject *ret_reject)
+static int absolute_form(struct http_head *head, struct str *ret_path, struct http_reject *ret_reject)
 {
 	struct str t = head->target;
 	size_t at, slash;
@@ -62,13 +30,13 @@ static int absolute_form(struct http_head *head, struct str *ret_path, struct h1
 	else if (t.n > 8 && str_eq_nocase((struct str){ t.p, 8 }, STR("https://")))
 		at = 8;
 	else
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad request target");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad request target");
 	slash = at;
 	while (slash < t.n && t.p[slash] != '/' && t.p[slash] != '?')
 		slash++;
 	head->authority = (struct str){ t.p + at, slash - at };
-	if (!h1_authority_is_valid(head->authority))
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "bad authority in request target");
+	if (!uri_authority_is_valid(head->authority))
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "bad authority in request target");
 	*ret_path = (struct str){ t.p + slash, t.n - slash };
 	return 0;
 }
@@ -94,20 +62,20 @@ static int path_rooted(struct pool *pool, struct str *path)
 }
 
 /* RFC 9112 section 3.2: which form, and is it this method's? */
-static int target_read(struct pool *pool, struct http_head *head, struct h1_reject *ret_reject)
+static int target_read(struct pool *pool, struct http_head *head, struct http_reject *ret_reject)
 {
 	struct str path = head->target;
 	int r;
 
 	if (head->is_connect) {
-		if (!h1_authority_is_valid(path) || str_find_char(path, ':') < 0)
-			return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad CONNECT target");
+		if (!uri_authority_is_valid(path) || str_find_char(path, ':') < 0)
+			return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad CONNECT target");
 		head->authority = path;
 		return 0;
 	}
 	if (path.n == 1 && path.p[0] == '*') {
 		if (!str_eq(head->method, STR("OPTIONS")))
-			return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "asterisk-form without OPTIONS");
+			return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "asterisk-form without OPTIONS");
 		head->path = path;
 		return 0;
 	}
@@ -119,46 +87,46 @@ static int target_read(struct pool *pool, struct http_head *head, struct h1_reje
 		if (r)
 			return r;
 	}
-	return h1_path_normalise(pool, path, &head->path, ret_reject);
+	return uri_path_normalise(pool, path, &head->path, ret_reject);
 }
 
-static int method_read(const struct h1_limits *limits, struct http_head *head, struct h1_reject *ret_reject)
+static int method_read(const struct h1_limits *limits, struct http_head *head, struct http_reject *ret_reject)
 {
 	struct str m = head->method;
 
 	if (m.n > METHOD_BYTES_MAX)
-		return h1_refuse(ret_reject, 501, TRM_REASON_HTTP_METHOD, "method is too long");
+		return http_refuse(ret_reject, 501, TRM_REASON_HTTP_METHOD, "method is too long");
 	switch (m.n) {
 	case 4:
 		head->is_head = !memcmp(m.p, "HEAD", 4);
 		break;
 	case 5:
 		if (!memcmp(m.p, "TRACE", 5))
-			return h1_refuse(ret_reject, 405, TRM_REASON_HTTP_METHOD, "TRACE");
+			return http_refuse(ret_reject, 405, TRM_REASON_HTTP_METHOD, "TRACE");
 		break;
 	case 7:
 		head->is_connect = !memcmp(m.p, "CONNECT", 7);
 		if (head->is_connect && !limits->allow_connect)
-			return h1_refuse(ret_reject, 405, TRM_REASON_HTTP_METHOD, "CONNECT");
+			return http_refuse(ret_reject, 405, TRM_REASON_HTTP_METHOD, "CONNECT");
 		break;
 	}
 	return 0;
 }
 
 /* @v: " HTTP/1.1", already known to begin with a space */
-static int version_read(const char *v, struct http_head *head, struct h1_reject *ret_reject)
+static int version_read(const char *v, struct http_head *head, struct http_reject *ret_reject)
 {
 	if (LIKELY(!memcmp(v, " HTTP/1.1", VERSION_BYTES)))
 		head->version = HTTP_1_1;
 	else if (!memcmp(v, " HTTP/1.0", VERSION_BYTES))
 		head->version = HTTP_1_0;
 	else
-		return h1_refuse(ret_reject, 505, TRM_REASON_HTTP_VERSION, "HTTP version is not 1.0 or 1.1");
+		return http_refuse(ret_reject, 505, TRM_REASON_HTTP_VERSION, "HTTP version is not 1.0 or 1.1");
 	return 0;
 }
 
 static int request_line(struct h1_parser *p, struct pool *pool, struct str line, struct http_head *head,
-			struct h1_reject *ret_reject)
+			struct http_reject *ret_reject)
 {
 	const char *sp = line.p, *end = line.p + line.n, *v = end - VERSION_BYTES;
 	int r;
@@ -167,14 +135,14 @@ static int request_line(struct h1_parser *p, struct pool *pool, struct str line,
 	while (sp < end && lex(*sp) & LEX_TOKEN)
 		sp++;
 	if (sp == line.p || sp == end || *sp != ' ')
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad method");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad method");
 	/* RFC 9112 section 2.3: the name is case-sensitive, one digit on each side of the dot */
 	if (v <= sp || memcmp(v, " HTTP/", 6) || !(lex(v[6]) & LEX_DIGIT) || v[7] != '.' || !(lex(v[8]) & LEX_DIGIT))
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad request line");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "bad request line");
 	head->method = (struct str){ line.p, (size_t)(sp - line.p) };
 	head->target = (struct str){ sp + 1, (size_t)(v - sp - 1) };
 	if (head->target.n > p->limits->target_bytes)
-		return h1_refuse(ret_reject, 414, TRM_REASON_HTTP_TARGET_TOO_LONG, "request target is too long");
+		return http_refuse(ret_reject, 414, TRM_REASON_HTTP_TARGET_TOO_LONG, "request target is too long");
 	r = method_read(p->limits, head, ret_reject);
 	if (r)
 		return r;
@@ -184,18 +152,18 @@ static int request_line(struct h1_parser *p, struct pool *pool, struct str line,
 	return version_read(v, head, ret_reject);
 }
 
-static int host_read(struct http_head *head, struct h1_reject *ret_reject)
+static int host_read(struct http_head *head, struct http_reject *ret_reject)
 {
 	const struct http_field *host = http_head_find(head, HTTP_FIELD_HOST);
 	struct str port = STR(":80");
 
 	if (!host) {
 		if (head->version == HTTP_1_1)
-			return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "Host is missing");
+			return http_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "Host is missing");
 		return 0;
 	}
-	if (!h1_authority_is_valid(host->value))
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "bad Host");
+	if (!uri_authority_is_valid(host->value))
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "bad Host");
 	if (!head->authority.n) {
 		head->authority = host->value;
 		return 0;
@@ -203,7 +171,7 @@ static int host_read(struct http_head *head, struct h1_reject *ret_reject)
 	if (head->target.n > 5 && (head->target.p[4] == 's' || head->target.p[4] == 'S'))
 		port = STR(":443");
 	if (!str_eq_nocase(authority_bare(head->authority, port), authority_bare(host->value, port)))
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "Host differs from the request target");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "Host differs from the request target");
 	return 0;
 }
 
@@ -236,7 +204,7 @@ static void upgrade_read(const struct h1_limits *limits, const struct h1_connect
 	head->upgrade = v;
 }
 
-static int expect_read(struct http_head *head, struct h1_reject *ret_reject)
+static int expect_read(struct http_head *head, struct http_reject *ret_reject)
 {
 	const struct http_field *f = http_head_find(head, HTTP_FIELD_EXPECT);
 
@@ -250,7 +218,7 @@ static int expect_read(struct http_head *head, struct h1_reject *ret_reject)
 	for (uint16_t i = 0; i < head->n_fields; i++)
 		if (head->fields[i].id == HTTP_FIELD_EXPECT && !head->fields[i].removed &&
 		    !str_eq_nocase(head->fields[i].value, STR("100-continue")))
-			return h1_refuse(ret_reject, 417, TRM_REASON_HTTP_SYNTAX, "unknown expectation");
+			return http_refuse(ret_reject, 417, TRM_REASON_HTTP_SYNTAX, "unknown expectation");
 	if (head->body == HTTP_BODY_NONE || (head->body == HTTP_BODY_LENGTH && !head->body_bytes))
 		http_head_remove(head, HTTP_FIELD_EXPECT);
 	else
@@ -258,7 +226,7 @@ static int expect_read(struct http_head *head, struct h1_reject *ret_reject)
 	return 0;
 }
 
-static int request_finish(struct h1_parser *p, struct http_head *head, struct h1_reject *ret_reject)
+static int request_finish(struct h1_parser *p, struct http_head *head, struct http_reject *ret_reject)
 {
 	struct h1_connection c;
 	int r;
@@ -270,7 +238,7 @@ static int request_finish(struct h1_parser *p, struct http_head *head, struct h1
 	if (r)
 		return r;
 	if (head->is_connect && head->body != HTTP_BODY_NONE)
-		return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_FRAMING, "CONNECT with a body");
+		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_FRAMING, "CONNECT with a body");
 	r = h1_connection_read(head, &c, ret_reject);
 	if (r)
 		return r;
@@ -280,7 +248,7 @@ static int request_finish(struct h1_parser *p, struct http_head *head, struct h1
 }
 
 static int request_read(struct h1_parser *p, struct pool *pool, struct str input, struct http_head *head,
-			size_t *ret_consumed, struct h1_reject *ret_reject)
+			size_t *ret_consumed, struct http_reject *ret_reject)
 {
 	struct str line;
 	int r;
@@ -294,7 +262,7 @@ static int request_read(struct h1_parser *p, struct pool *pool, struct str input
 		if (!line.n) {
 			/* RFC 9112 section 2.2: one empty line before a request is an old client's habit */
 			if (p->n_blank++)
-				return h1_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "empty lines before the request");
+				return http_refuse(ret_reject, 400, TRM_REASON_HTTP_SYNTAX, "empty lines before the request");
 			continue;
 		}
 		r = request_line(p, pool, line, head, ret_reject);
@@ -309,12 +277,12 @@ static int request_read(struct h1_parser *p, struct pool *pool, struct str input
 }
 
 int h1_request_parse(struct h1_parser *p, struct pool *pool, struct str input, struct http_head *head,
-		     size_t *ret_consumed, struct h1_reject *ret_reject)
+		     size_t *ret_consumed, struct http_reject *ret_reject)
 {
 	size_t consumed;
 	int r = request_read(p, pool, h1_input(input), head, &consumed, ret_reject);
 
-	if (r == H1_E_MORE)
+	if (r == HTTP_E_MORE)
 		return r;
 	h1_parser_reset(p);
 	if (!r)

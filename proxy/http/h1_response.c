@@ -7,22 +7,22 @@
  */
 #include "proxy/http/h1_lex.h"
 
-static int status_line(struct str line, struct http_head *head, struct h1_reject *ret_reject)
+static int status_line(struct str line, struct http_head *head, struct http_reject *ret_reject)
 {
 	const char *p = line.p;
 
 	*head = (struct http_head){ .fields = head->fields, .cap_fields = head->cap_fields };
 	if (line.n < 12 || memcmp(p, "HTTP/1.", 7) || (p[7] != '0' && p[7] != '1') || p[8] != ' ')
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "bad status line");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "bad status line");
 	if (!(lex(p[9]) & lex(p[10]) & lex(p[11]) & LEX_DIGIT))
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "bad status line");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "bad status line");
 	head->version = p[7] == '1' ? HTTP_1_1 : HTTP_1_0;
 	head->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
 	if (head->status < 100 || head->status > 599)
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "status out of range");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "status out of range");
 	/* The space in front of an empty phrase is often forgotten, and nothing hangs on it. */
 	if (line.n > 12 && p[12] != ' ')
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "bad status line");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "bad status line");
 	if (line.n > 13)
 		head->phrase = (struct str){ p + 13, line.n - 13 };
 	return 0;
@@ -30,16 +30,16 @@ static int status_line(struct str line, struct http_head *head, struct h1_reject
 
 /* 101 is good only as the answer to what was asked for (RFC 9110 section 15.2.2). */
 static int switching(const struct h1_asked *asked, const struct h1_connection *c, struct http_head *head,
-		     struct h1_reject *ret_reject)
+		     struct http_reject *ret_reject)
 {
 	const struct http_field *f = http_head_find(head, HTTP_FIELD_UPGRADE);
 
 	if (!asked->upgrade.n)
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPGRADE, "101 without an Upgrade asked for");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPGRADE, "101 without an Upgrade asked for");
 	if (!f || !c->upgrade || !str_eq_nocase(f->value, asked->upgrade))
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPGRADE, "101 to another protocol");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPGRADE, "101 to another protocol");
 	if (head->body != HTTP_BODY_NONE)
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_FRAMING, "101 with a body");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_FRAMING, "101 with a body");
 	head->upgrade = f->value;
 	head->body = HTTP_BODY_TUNNEL;
 	return 0;
@@ -47,7 +47,7 @@ static int switching(const struct h1_asked *asked, const struct h1_connection *c
 
 /* RFC 9112 section 6.3: which body follows? */
 static int response_body(const struct h1_asked *asked, const struct h1_connection *c, struct http_head *head,
-			 struct h1_reject *ret_reject)
+			 struct http_reject *ret_reject)
 {
 	bool has_body = head->body == HTTP_BODY_CHUNKED || (head->body == HTTP_BODY_LENGTH && head->body_bytes);
 
@@ -55,13 +55,13 @@ static int response_body(const struct h1_asked *asked, const struct h1_connectio
 		return switching(asked, c, head, ret_reject);
 	if (head->status < 200 || head->status == 204) {
 		if (has_body)
-			return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_FRAMING, "body on a status without one");
+			return http_refuse(ret_reject, 502, TRM_REASON_HTTP_FRAMING, "body on a status without one");
 		head->body = HTTP_BODY_NONE;
 		return 0;
 	}
 	if (asked->is_connect && head->status < 300) {
 		if (has_body)
-			return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_FRAMING, "body on a 2xx to CONNECT");
+			return http_refuse(ret_reject, 502, TRM_REASON_HTTP_FRAMING, "body on a 2xx to CONNECT");
 		head->body = HTTP_BODY_TUNNEL;
 		return 0;
 	}
@@ -77,7 +77,7 @@ static int response_body(const struct h1_asked *asked, const struct h1_connectio
 }
 
 static int response_finish(struct h1_parser *p, const struct h1_asked *asked, struct http_head *head,
-			   struct h1_reject *ret_reject)
+			   struct http_reject *ret_reject)
 {
 	struct h1_connection c;
 	int r;
@@ -99,12 +99,12 @@ static int response_finish(struct h1_parser *p, const struct h1_asked *asked, st
 		return 0;
 	}
 	if (++p->n_interim > p->limits->interim)
-		return h1_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "too many interim responses");
+		return http_refuse(ret_reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "too many interim responses");
 	return 0;
 }
 
 static int response_read(struct h1_parser *p, const struct h1_asked *asked, struct str input, struct http_head *head,
-			 size_t *ret_consumed, struct h1_reject *ret_reject)
+			 size_t *ret_consumed, struct http_reject *ret_reject)
 {
 	struct str line;
 	int r;
@@ -126,15 +126,15 @@ static int response_read(struct h1_parser *p, const struct h1_asked *asked, stru
 }
 
 int h1_response_parse(struct h1_parser *p, const struct h1_asked *asked, struct str input, struct http_head *head,
-		      size_t *ret_consumed, struct h1_reject *ret_reject)
+		      size_t *ret_consumed, struct http_reject *ret_reject)
 {
 	size_t consumed;
 	int r = response_read(p, asked, h1_input(input), head, &consumed, ret_reject);
 
-	if (r == H1_E_MORE)
+	if (r == HTTP_E_MORE)
 		return r;
 	h1_parser_reset(p);
-	if (r == H1_E_REJECT) {
+	if (r == HTTP_E_REJECT) {
 		p->n_interim = 0;
 		ret_reject->status = 502;
 		if (ret_reject->reason != TRM_REASON_HTTP_UPGRADE)

@@ -33,7 +33,7 @@ static inline void put(struct writer *w, struct str s)
 
 static inline void put_line_end(struct writer *w, const char *line)
 {
-	w->bad |= h1_ctl_find(line, w->p) != w->p;
+	w->bad |= lex_ctl_find(line, w->p) != w->p;
 	*w->p++ = '\r';
 	*w->p++ = '\n';
 }
@@ -133,11 +133,11 @@ static bool wants_length(struct str method)
 
 static bool te_is_trailers(const struct http_head *head)
 {
-	if (!h1_has(head, HTTP_FIELD_TE))
+	if (!http_head_has(head, HTTP_FIELD_TE))
 		return false;
 	for (uint16_t i = 0; i < head->n_fields; i++)
 		if (head->fields[i].id == HTTP_FIELD_TE && !head->fields[i].removed &&
-		    h1_list_has(head->fields[i].value, STR("trailers")))
+		    http_list_has(head->fields[i].value, STR("trailers")))
 			return true;
 	return false;
 }
@@ -207,7 +207,7 @@ static struct framing response_framing(const struct http_head *head, const struc
 		fr.kind = head->body == HTTP_BODY_TUNNEL ? HTTP_BODY_TUNNEL : HTTP_BODY_NONE;
 	} else if (opts->is_head || head->status == 304) {
 		/* the length a GET would have: a statement about the resource, not about this message */
-		fr.write_length = h1_has(head, HTTP_FIELD_CONTENT_LENGTH) || head->body == HTTP_BODY_LENGTH;
+		fr.write_length = http_head_has(head, HTTP_FIELD_CONTENT_LENGTH) || head->body == HTTP_BODY_LENGTH;
 		fr.kind = HTTP_BODY_NONE;
 	} else if (head->body == HTTP_BODY_TUNNEL) {
 		fr.kind = HTTP_BODY_TUNNEL;

@@ -13,8 +13,31 @@
 #include <stdint.h>
 #include "base/pool.h"
 #include "base/str.h"
+#include "trammel/reason.h"
 
 #define HTTP_FIELDS_MAX 100 /* hardening: more is 431 (request) or 502 (response) */
+#define HTTP_FIELDS_CAP (HTTP_FIELDS_MAX + 28) /* size of the fields array a caller provides: room for what we add */
+
+/* Answers of this room's functions. */
+enum {
+	HTTP_E_MORE = 1, /* more bytes are needed; what was consumed is said */
+	HTTP_E_REJECT,   /* the peer broke the protocol: struct http_reject says how to answer; close after it */
+	HTTP_E_END,      /* the message is complete */
+	HTTP_E_SHORT,    /* fewer body bytes were written than promised: the connection must be closed */
+};
+
+/* How to answer a peer that broke the protocol. Requests: 400, 405, 414, 417, 431, 501, 505. Responses: 502. */
+struct http_reject {
+	uint16_t status;
+	enum trm_reason reason;
+	const char *what; /* constant, for the log: "bare LF" */
+};
+
+static inline int http_refuse(struct http_reject *r, uint16_t status, enum trm_reason reason, const char *what)
+{
+	*r = (struct http_reject){ .status = status, .reason = reason, .what = what };
+	return HTTP_E_REJECT;
+}
 
 enum http_version {
 	HTTP_1_0,
@@ -95,6 +118,11 @@ struct http_head {
 /** http_field_id_of() - the id of a field name, letters of either case; HTTP_FIELD_OTHER for names the proxy does not look at */
 enum http_field_id http_field_id_of(struct str name);
 
+static inline bool http_head_has(const struct http_head *h, enum http_field_id id)
+{
+	return (h->known >> id) & 1;
+}
+
 /** http_head_find() - first field of @id not struck out, or NULL */
 struct http_field *http_head_find(const struct http_head *h, enum http_field_id id);
 
@@ -103,5 +131,8 @@ void http_head_remove(struct http_head *h, enum http_field_id id);
 
 /** http_head_add() - append; @name and @value must outlive the head; -ENOBUFS above HTTP_FIELDS_MAX + 28 (room for ours) */
 MUST_CHECK int http_head_add(struct http_head *h, enum http_field_id id, struct str name, struct str value);
+
+/** http_status_phrase() - "Not Found"; "Unknown" for numbers without one */
+const char *http_status_phrase(uint16_t status);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 #include <sys/random.h>
-#include "proxy/http/h1_lex.h"
+#include "proxy/http/lex.h"
 
 #define STATE_MEMBERS_MAX    32
 #define STATE_BYTES_MAX	     8192
@@ -278,9 +278,9 @@ static void incoming_read(const struct http_head *head, struct incoming *in)
 	const struct http_field *f;
 
 	*in = (struct incoming){ 0 };
-	in->b3_single = h1_has(head, HTTP_FIELD_B3);
-	in->b3_multi = h1_has(head, HTTP_FIELD_X_B3_TRACEID) || h1_has(head, HTTP_FIELD_X_B3_SAMPLED) ||
-		       h1_has(head, HTTP_FIELD_X_B3_FLAGS);
+	in->b3_single = http_head_has(head, HTTP_FIELD_B3);
+	in->b3_multi = http_head_has(head, HTTP_FIELD_X_B3_TRACEID) || http_head_has(head, HTTP_FIELD_X_B3_SAMPLED) ||
+		       http_head_has(head, HTTP_FIELD_X_B3_FLAGS);
 	if (in->b3_multi)
 		multi_valid = b3_multi_read(head, in, &multi);
 	/* the single field is preferred where both came (B3 section "Single Header") */
@@ -305,7 +305,7 @@ static int state_join(const struct http_head *head, struct pool *pool, struct st
 	char *mem, *p;
 
 	*ret = (struct str){ NULL, 0 };
-	if (!h1_has(head, HTTP_FIELD_TRACESTATE))
+	if (!http_head_has(head, HTTP_FIELD_TRACESTATE))
 		return 0;
 	for (uint16_t i = 0; i < head->n_fields; i++)
 		if (head->fields[i].id == HTTP_FIELD_TRACESTATE && !head->fields[i].removed)

@@ -3,7 +3,7 @@
 #include "proxy/http/xfcc.h"
 
 #include <errno.h>
-#include "proxy/http/h1_lex.h"
+#include "proxy/http/lex.h"
 
 #define HASH_BYTES 32
 

@@ -157,7 +157,7 @@ static void body_end(struct h1_server *s)
 /* Takes what it can from @input and returns how much that was. */
 static size_t server_feed(struct h1_server *s, struct str input)
 {
-	struct h1_reject reject = { 0 };
+	struct http_reject reject = { 0 };
 	size_t at = 0, n = 0;
 	struct str slice;
 
@@ -183,23 +183,23 @@ static size_t server_feed(struct h1_server *s, struct str input)
 		} else {
 			k = s->stream.sink;
 			r = h1_body_read(&s->body, rest, &slice, &n, &reject);
-			if (r == 0 || r == H1_E_MORE || r == H1_E_END)
+			if (r == 0 || r == HTTP_E_MORE || r == HTTP_E_END)
 				at += n;
 			if (r == 0)
 				k->ops->on_body(k, slice);
-			if (r == H1_E_END)
+			if (r == HTTP_E_END)
 				body_end(s);
-			if (r == 0 || r == H1_E_END)
+			if (r == 0 || r == HTTP_E_END)
 				continue;
 		}
-		if (r == H1_E_MORE) {
+		if (r == HTTP_E_MORE) {
 			s->starved = true;
 			break;
 		}
 		k = s->stream.sink;
 		s->x->started = true; /* refused requests are recorded */
 		if (r < 0)
-			reject = (struct h1_reject){ .status = 503, .reason = TRM_REASON_NO_MEMORY };
+			reject = (struct http_reject){ .status = 503, .reason = TRM_REASON_NO_MEMORY };
 		else
 			log_limited(LOG_INFO, "request refused", "conn=%llu status=%u reason=%s what=\"%s\"",
 				    (unsigned long long)s->d->conn.id, reject.status, trm_reason_label(reject.reason),
@@ -215,7 +215,7 @@ static void server_eof(struct h1_server *s)
 	struct message_sink *k = s->stream.sink;
 
 	s->close_after = true;
-	if (s->state == SERVER_BODY && h1_body_eof(&s->body) == H1_E_END) {
+	if (s->state == SERVER_BODY && h1_body_eof(&s->body) == HTTP_E_END) {
 		body_end(s); /* a tunnel's half */
 		return;
 	}

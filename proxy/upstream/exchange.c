@@ -148,7 +148,7 @@ void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason)
 	*h = (struct http_head){ .version = HTTP_1_1, .status = status, .fields = x->resp_fields,
 				 .cap_fields = ARRAY_SIZE(x->resp_fields), .body = HTTP_BODY_LENGTH,
 				 .body_bytes = text.n + 1, .keep_alive = true, .is_head = x->req.is_head };
-	h->phrase = str_from(h1_status_phrase(status));
+	h->phrase = str_from(http_status_phrase(status));
 	r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("text/plain"));
 	if (r == 0 && show)
 		r = http_head_add(h, HTTP_FIELD_X_TRAMMEL_REASON, STR("x-trammel-reason"), str_from(trm_reason_label(reason)));

@@ -53,7 +53,7 @@ struct exchange {
 	bool req_done, resp_begun, resp_done;
 	bool fresh_only, local_reply, tunnel;
 	bool up_dirty, down_dirty;
-	struct http_field req_fields[H1_FIELDS_CAP], resp_fields[H1_FIELDS_CAP];
+	struct http_field req_fields[HTTP_FIELDS_CAP], resp_fields[HTTP_FIELDS_CAP];
 };
 
 /** exchange_new() - for the next request on @down; NULL when memory is out. @peer borrowed for its life */

@@ -63,7 +63,7 @@ static void head_take(struct h1_client *c)
 /* Takes what it can from @input; -1: the stream is over. */
 static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 {
-	struct h1_reject reject = { 0 };
+	struct http_reject reject = { 0 };
 	size_t at = 0, n = 0;
 	struct str slice;
 
@@ -74,13 +74,13 @@ static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 		int r;
 
 		if (c->state == CLIENT_HEAD) {
-			r = rest.n ? h1_response_parse(&c->parser, &c->asked, rest, c->head, &n, &reject) : H1_E_MORE;
+			r = rest.n ? h1_response_parse(&c->parser, &c->asked, rest, c->head, &n, &reject) : HTTP_E_MORE;
 			if (r == 0) {
 				at += n;
 				head_take(c);
 				continue;
 			}
-			if (r == H1_E_MORE)
+			if (r == HTTP_E_MORE)
 				return (ptrdiff_t)at;
 		} else {
 			r = h1_body_read(&c->body, rest, &slice, &n, &reject);
@@ -89,9 +89,9 @@ static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 				k->ops->on_body(k, slice);
 				continue;
 			}
-			if (r == H1_E_MORE)
+			if (r == HTTP_E_MORE)
 				return (ptrdiff_t)(at + n);
-			if (r == H1_E_END) {
+			if (r == HTTP_E_END) {
 				at += n;
 				c->state = CLIENT_DONE;
 				if (at < input.n)
@@ -110,7 +110,7 @@ static void client_eof(struct h1_client *c)
 {
 	struct message_sink *k = c->stream.sink;
 
-	if (c->state == CLIENT_BODY && h1_body_eof(&c->body) == H1_E_END) {
+	if (c->state == CLIENT_BODY && h1_body_eof(&c->body) == HTTP_E_END) {
 		c->keep_alive = false;
 		c->state = CLIENT_DONE;
 		k->ops->on_end(k, NULL, 0);

@@ -45,7 +45,7 @@ static const char response_text[] = "HTTP/1.1 200 OK\r\n"
 
 struct bench {
 	struct pool pool;
-	struct http_field fields[H1_FIELDS_CAP];
+	struct http_field fields[HTTP_FIELDS_CAP];
 	struct http_head head;
 	struct h1_parser parser;
 	struct trace_random random;
@@ -63,7 +63,7 @@ static void must(int r)
 
 static void read_request(struct bench *b)
 {
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 
 	must(h1_request_parse(&b->parser, &b->pool, (struct str){ request_text, sizeof(request_text) - 1 }, &b->head,
@@ -79,7 +79,7 @@ static void write_request(struct bench *b)
 static void read_response(struct bench *b)
 {
 	const struct h1_asked asked = { 0 };
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 
 	must(h1_response_parse(&b->parser, &asked, (struct str){ response_text, sizeof(response_text) - 1 }, &b->head,
@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 {
 	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : ROUNDS;
 	unsigned n_heads = rounds == 1 ? 1000 : HEADS_MANY;
-	struct bench b = { .head = { .fields = b.fields, .cap_fields = H1_FIELDS_CAP } };
+	struct bench b = { .head = { .fields = b.fields, .cap_fields = HTTP_FIELDS_CAP } };
 
 	if (rounds < 1 || rounds > ROUNDS)
 		return 2;

@@ -20,7 +20,7 @@ struct result {
 static void read_parts(struct str in, size_t part, bool is_response, struct result *ret)
 {
 	const struct http_head head = { .body = HTTP_BODY_CHUNKED };
-	struct h1_reject reject;
+	struct http_reject reject;
 	struct str slice;
 	size_t at = 0;
 
@@ -36,14 +36,14 @@ static void read_parts(struct str in, size_t part, bool is_response, struct resu
 			memcpy(copy, in.p + at, n);
 		for (size_t off = 0;; off += used) {
 			ret->verdict = h1_body_read(&ret->body, (struct str){ copy + off, n - off }, &slice, &used, &reject);
-			if (ret->verdict == H1_E_REJECT) {
+			if (ret->verdict == HTTP_E_REJECT) {
 				FUZZ_CHECK(reject.status == (is_response ? 502 : reject.status == 431 ? 431 : 400));
 				break;
 			}
 			FUZZ_CHECK(ret->verdict >= 0 && used <= n - off);
 			ret->consumed += used;
 			if (ret->verdict) {
-				FUZZ_CHECK(ret->verdict != H1_E_MORE || used == n - off);
+				FUZZ_CHECK(ret->verdict != HTTP_E_MORE || used == n - off);
 				break;
 			}
 			FUZZ_CHECK(slice.n && slice.p >= copy + off && slice.p + slice.n <= copy + n);
@@ -51,7 +51,7 @@ static void read_parts(struct str in, size_t part, bool is_response, struct resu
 		}
 		free(copy);
 		at += n;
-	} while (ret->verdict == H1_E_MORE && at < in.n);
+	} while (ret->verdict == HTTP_E_MORE && at < in.n);
 	FUZZ_CHECK(ret->body.total_bytes == ret->bytes.len);
 }
 
@@ -102,10 +102,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		read_parts(in, sizes[i], n & 1, &cut);
 		check_same(&whole, &cut);
-		FUZZ_CHECK(whole.verdict == H1_E_REJECT || whole.consumed == cut.consumed);
+		FUZZ_CHECK(whole.verdict == HTTP_E_REJECT || whole.consumed == cut.consumed);
 		result_done(&cut);
 	}
-	if (whole.verdict == H1_E_END)
+	if (whole.verdict == HTTP_E_END)
 		write_again(&whole);
 	result_done(&whole);
 	return 0;

@@ -23,13 +23,13 @@ static size_t part_fixed(size_t at, void *user)
 static int read_one(struct pool *pool, struct str in, struct http_head *head)
 {
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 	int r;
 
 	h1_parser_init(&p, NULL);
 	r = h1_request_parse(&p, pool, in, head, &consumed, &reject);
-	if (r == H1_E_REJECT)
+	if (r == HTTP_E_REJECT)
 		FUZZ_CHECK(reject.status >= 400 && reject.status <= 505 && reject.reason && reject.what);
 	if (r == 0)
 		FUZZ_CHECK(consumed <= in.n);
@@ -50,9 +50,9 @@ static void check_same(const struct http_head *a, const struct http_head *b)
 
 static void round_trip(struct str in)
 {
-	struct http_field fields[2][H1_FIELDS_CAP];
-	struct http_head head[2] = { { .fields = fields[0], .cap_fields = H1_FIELDS_CAP },
-				     { .fields = fields[1], .cap_fields = H1_FIELDS_CAP } };
+	struct http_field fields[2][HTTP_FIELDS_CAP];
+	struct http_head head[2] = { { .fields = fields[0], .cap_fields = HTTP_FIELDS_CAP },
+				     { .fields = fields[1], .cap_fields = HTTP_FIELDS_CAP } };
 	struct h1_body_out body;
 	struct buf out[2];
 	struct pool pool;

@@ -22,22 +22,22 @@ static size_t part_fixed(size_t at, void *user)
 static int read_one(const struct h1_asked *asked, struct str in, struct http_head *head)
 {
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 	int r;
 
 	h1_parser_init(&p, NULL);
 	r = h1_response_parse(&p, asked, in, head, &consumed, &reject);
-	FUZZ_CHECK(r != H1_E_REJECT || (reject.status == 502 && reject.reason && reject.what));
+	FUZZ_CHECK(r != HTTP_E_REJECT || (reject.status == 502 && reject.reason && reject.what));
 	FUZZ_CHECK(r != 0 || consumed <= in.n);
 	return r;
 }
 
 static void round_trip(const struct h1_asked *asked, enum http_version version, struct str in)
 {
-	struct http_field fields[2][H1_FIELDS_CAP];
-	struct http_head head[2] = { { .fields = fields[0], .cap_fields = H1_FIELDS_CAP },
-				     { .fields = fields[1], .cap_fields = H1_FIELDS_CAP } };
+	struct http_field fields[2][HTTP_FIELDS_CAP];
+	struct http_head head[2] = { { .fields = fields[0], .cap_fields = HTTP_FIELDS_CAP },
+				     { .fields = fields[1], .cap_fields = HTTP_FIELDS_CAP } };
 	struct h1_response_options opts = { version, true, asked->is_head, asked->is_connect };
 	struct h1_body_out body;
 	struct buf out;

@@ -43,12 +43,12 @@ static void check_sent(const struct http_head *h, const struct trace *t)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-	struct http_field fields[H1_FIELDS_CAP];
-	struct http_head head = { .fields = fields, .cap_fields = H1_FIELDS_CAP };
+	struct http_field fields[HTTP_FIELDS_CAP];
+	struct http_head head = { .fields = fields, .cap_fields = HTTP_FIELDS_CAP };
 	struct trace_random random;
 	struct trace first, second;
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	struct pool pool;
 	struct buf in;
 	size_t consumed;

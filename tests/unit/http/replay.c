@@ -16,7 +16,7 @@ struct replay {
 	struct h1_parser parser;
 	struct h1_body body;
 	struct http_head head;
-	struct http_field fields[H1_FIELDS_CAP];
+	struct http_field fields[HTTP_FIELDS_CAP];
 	struct pool pool;
 	FILE *out;
 	struct buf body_bytes;
@@ -123,7 +123,7 @@ static void on_message_end(struct replay *r)
 	r->in_body = false;
 }
 
-static int step(struct replay *r, struct str in, size_t *ret_consumed, struct h1_reject *reject)
+static int step(struct replay *r, struct str in, size_t *ret_consumed, struct http_reject *reject)
 {
 	struct h1_asked asked = { r->v->is_head, r->v->is_connect, str_from(r->v->upgrade) };
 	struct str slice;
@@ -141,7 +141,7 @@ static int step(struct replay *r, struct str in, size_t *ret_consumed, struct h1
 	e = h1_body_read(&r->body, in, &slice, ret_consumed, reject);
 	if (!e && buf_append_str(&r->body_bytes, slice) < 0)
 		abort();
-	if (e == H1_E_END) {
+	if (e == HTTP_E_END) {
 		on_message_end(r);
 		e = 0;
 	}
@@ -164,7 +164,7 @@ static void deliver(struct replay *r, const char *p, size_t n)
 {
 	char *all = malloc(r->n_pending + n + 1);
 	struct str in = { all, r->n_pending + n };
-	struct h1_reject reject = { 0 };
+	struct http_reject reject = { 0 };
 	size_t consumed;
 	int e;
 
@@ -178,7 +178,7 @@ static void deliver(struct replay *r, const char *p, size_t n)
 	while (!r->over) {
 		consumed = 0;
 		e = step(r, in, &consumed, &reject);
-		if (e == H1_E_REJECT) {
+		if (e == HTTP_E_REJECT) {
 			if (r->in_body) { /* the head was told: what is refused is the message */
 				fflush(r->out);
 				fputs(" THEN ", r->out);
@@ -191,7 +191,7 @@ static void deliver(struct replay *r, const char *p, size_t n)
 			abort();
 		in.p += consumed;
 		in.n -= consumed;
-		if (e == H1_E_MORE)
+		if (e == HTTP_E_MORE)
 			break;
 	}
 	r->pending = all;
@@ -200,7 +200,7 @@ static void deliver(struct replay *r, const char *p, size_t n)
 
 static void finish(struct replay *r, size_t n_undelivered)
 {
-	if (r->in_body && !r->over && r->body.kind >= HTTP_BODY_UNTIL_CLOSE && h1_body_eof(&r->body) == H1_E_END)
+	if (r->in_body && !r->over && r->body.kind >= HTTP_BODY_UNTIL_CLOSE && h1_body_eof(&r->body) == HTTP_E_END)
 		on_message_end(r);
 	if (r->has_left) {
 		if (r->n_pending + n_undelivered)
@@ -243,7 +243,7 @@ char *vector_replay(const struct vector *v, bool is_response, size_t (*next_part
 
 	r->v = v;
 	r->is_response = is_response;
-	r->head = (struct http_head){ .fields = r->fields, .cap_fields = H1_FIELDS_CAP };
+	r->head = (struct http_head){ .fields = r->fields, .cap_fields = HTTP_FIELDS_CAP };
 	r->out = open_memstream(&text, &n_text);
 	h1_parser_init(&r->parser, NULL);
 	pool_init(&r->pool, 256 * 1024);

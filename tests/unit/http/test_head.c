@@ -103,9 +103,9 @@ static void test_ctl_find(void **state)
 			memset(text, 'a', sizeof(text));
 			if (n < sizeof(text))
 				text[n] = (char)c;
-			assert_ptr_equal(h1_ctl_find(text, text + sizeof(text)),
+			assert_ptr_equal(lex_ctl_find(text, text + sizeof(text)),
 					 ctl && n < sizeof(text) ? text + n : text + sizeof(text));
-			assert_ptr_equal(h1_ctl_find(text, text + n), text + n);
+			assert_ptr_equal(lex_ctl_find(text, text + n), text + n);
 		}
 	}
 }
@@ -134,11 +134,11 @@ static void test_limits_and_upgrades(void **state)
 {
 	static const char any[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n";
 	static const char connect[] = "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n";
-	struct http_field fields[H1_FIELDS_CAP];
-	struct http_head head = { .fields = fields, .cap_fields = H1_FIELDS_CAP };
+	struct http_field fields[HTTP_FIELDS_CAP];
+	struct http_head head = { .fields = fields, .cap_fields = HTTP_FIELDS_CAP };
 	struct h1_limits limits = h1_limits_default;
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	struct pool pool;
 	size_t consumed;
 
@@ -156,7 +156,7 @@ static void test_limits_and_upgrades(void **state)
 	assert_int_equal(head.upgrade.n, 0);
 	assert_int_equal(h1_request_parse(&p, &pool, STR("GET /aaaaaaaaaaaaaaaaaaaaa/. HTTP/1.1\r\n"), &head, &consumed, &reject),
 			 -ENOMEM);
-	assert_int_equal(h1_request_parse(&p, &pool, STR("GET / HT"), &head, &consumed, &reject), H1_E_MORE);
+	assert_int_equal(h1_request_parse(&p, &pool, STR("GET / HT"), &head, &consumed, &reject), HTTP_E_MORE);
 	assert_false(h1_parser_is_idle(&p));
 	pool_done(&pool);
 }
@@ -167,10 +167,10 @@ static void test_drip_is_linear(void **state)
 	static const char begin[] = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
 	size_t n = 60000;
 	char *text = malloc(n);
-	struct http_field fields[H1_FIELDS_CAP];
-	struct http_head head = { .fields = fields, .cap_fields = H1_FIELDS_CAP };
+	struct http_field fields[HTTP_FIELDS_CAP];
+	struct http_head head = { .fields = fields, .cap_fields = HTTP_FIELDS_CAP };
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	struct pool pool;
 	struct timespec from, to;
 	size_t consumed;
@@ -182,7 +182,7 @@ static void test_drip_is_linear(void **state)
 	h1_parser_init(&p, NULL);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	for (size_t i = 1; i < n; i++)
-		assert_int_equal(h1_request_parse(&p, &pool, (struct str){ text, i }, &head, &consumed, &reject), H1_E_MORE);
+		assert_int_equal(h1_request_parse(&p, &pool, (struct str){ text, i }, &head, &consumed, &reject), HTTP_E_MORE);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	/* linear: some milliseconds; quadratic: 60000 * 60000 / 2 bytes, over a second even sixteen at a time and unsanitized */
 	assert_true((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 < 100);
@@ -194,25 +194,25 @@ static void test_body_eof(void **state)
 {
 	struct http_head head = { .body = HTTP_BODY_LENGTH, .body_bytes = 3 };
 	struct h1_body b;
-	struct h1_reject reject;
+	struct http_reject reject;
 	struct str slice;
 	size_t consumed;
 
 	h1_body_init(&b, NULL, NULL, &head, true);
 	assert_int_equal(h1_body_read(&b, STR("ab"), &slice, &consumed, &reject), 0);
-	assert_int_equal(h1_body_eof(&b), H1_E_SHORT);
-	assert_int_equal(h1_body_read(&b, STR("c"), &slice, &consumed, &reject), H1_E_REJECT);
+	assert_int_equal(h1_body_eof(&b), HTTP_E_SHORT);
+	assert_int_equal(h1_body_read(&b, STR("c"), &slice, &consumed, &reject), HTTP_E_REJECT);
 	head.body = HTTP_BODY_UNTIL_CLOSE;
 	h1_body_init(&b, NULL, NULL, &head, true);
-	assert_int_equal(h1_body_read(&b, STR(""), &slice, &consumed, &reject), H1_E_MORE);
+	assert_int_equal(h1_body_read(&b, STR(""), &slice, &consumed, &reject), HTTP_E_MORE);
 	assert_false(h1_body_is_done(&b));
-	assert_int_equal(h1_body_eof(&b), H1_E_END);
+	assert_int_equal(h1_body_eof(&b), HTTP_E_END);
 	assert_true(h1_body_is_done(&b));
 	head.body = HTTP_BODY_NONE;
 	h1_body_init(&b, NULL, NULL, &head, true);
-	assert_int_equal(h1_body_read(&b, STR("rest"), &slice, &consumed, &reject), H1_E_END);
+	assert_int_equal(h1_body_read(&b, STR("rest"), &slice, &consumed, &reject), HTTP_E_END);
 	assert_int_equal(consumed, 0);
-	assert_int_equal(h1_body_eof(&b), H1_E_END);
+	assert_int_equal(h1_body_eof(&b), HTTP_E_END);
 }
 
 int main(void)

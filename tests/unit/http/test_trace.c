@@ -20,7 +20,7 @@
 struct fixture {
 	struct pool pool;
 	struct trace_random random;
-	struct http_field fields[H1_FIELDS_CAP];
+	struct http_field fields[HTTP_FIELDS_CAP];
 	struct http_head head;
 	struct trace trace;
 };
@@ -31,7 +31,7 @@ static int setup(void **state)
 
 	pool_init(&f->pool, 64 * 1024);
 	trace_random_seed(&f->random, 42);
-	f->head = (struct http_head){ .fields = f->fields, .cap_fields = H1_FIELDS_CAP };
+	f->head = (struct http_head){ .fields = f->fields, .cap_fields = HTTP_FIELDS_CAP };
 	*state = f;
 	return 0;
 }
@@ -50,7 +50,7 @@ static void apply(struct fixture *f, const char *fields)
 {
 	static char text[16384];
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 
 	pool_reset(&f->pool);

@@ -10,7 +10,7 @@
 
 struct fixture {
 	struct pool pool;
-	struct http_field fields[H1_FIELDS_CAP];
+	struct http_field fields[HTTP_FIELDS_CAP];
 	struct http_head head;
 	struct buf out;
 	struct h1_body_out body;
@@ -22,7 +22,7 @@ static int setup(void **state)
 
 	pool_init(&f->pool, 64 * 1024);
 	buf_init(&f->out, 128 * 1024);
-	f->head = (struct http_head){ .fields = f->fields, .cap_fields = H1_FIELDS_CAP };
+	f->head = (struct http_head){ .fields = f->fields, .cap_fields = HTTP_FIELDS_CAP };
 	*state = f;
 	return 0;
 }
@@ -40,7 +40,7 @@ static int teardown(void **state)
 static void read_request(struct fixture *f, const char *text)
 {
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 
 	h1_parser_init(&p, NULL);
@@ -51,7 +51,7 @@ static void read_request(struct fixture *f, const char *text)
 static void read_response(struct fixture *f, const char *text, struct h1_asked asked)
 {
 	struct h1_parser p;
-	struct h1_reject reject;
+	struct http_reject reject;
 	size_t consumed;
 
 	h1_parser_init(&p, NULL);
@@ -244,7 +244,7 @@ static void test_body_length(void **state)
 	assert_int_equal(h1_body_write(&b, &f->out, STR("hel")), 0);
 	/* CVE-2026-90678: the promise is held against what is there */
 	assert_int_equal(h1_body_write(&b, &f->out, STR("lo!")), -EMSGSIZE);
-	assert_int_equal(h1_body_end(&b, &f->out, NULL, 0), H1_E_SHORT);
+	assert_int_equal(h1_body_end(&b, &f->out, NULL, 0), HTTP_E_SHORT);
 	assert_int_equal(h1_body_write(&b, &f->out, STR("")), 0);
 	assert_int_equal(h1_body_open(&b, &f->out, 3), -EMSGSIZE);
 	assert_int_equal(h1_body_write(&b, &f->out, STR("lo")), 0);
@@ -272,7 +272,7 @@ static void test_body_chunked(void **state)
 	assert_int_equal(h1_body_write(&b, &f->out, STR("hello")), 0);
 	assert_int_equal(h1_body_open(&b, &f->out, 16), 0);
 	assert_int_equal(h1_body_write(&b, &f->out, STR("x")), -EMSGSIZE);
-	assert_int_equal(h1_body_end(&b, &f->out, NULL, 0), H1_E_SHORT);
+	assert_int_equal(h1_body_end(&b, &f->out, NULL, 0), HTTP_E_SHORT);
 	assert_int_equal(buf_append(&f->out, "0123456789abcdef", 16), 0);
 	assert_int_equal(h1_body_close(&b, &f->out), 0);
 	assert_int_equal(h1_body_end(&b, &f->out, trailers, ARRAY_SIZE(trailers)), 0);

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 codec: one spelling for each path
+ * Paths and authorities: one spelling for each
  *
  * Policy, routing and the application must read the same path. Most paths are plain and are borrowed as they came; the
  * others are decoded, checked and resolved into the pool, once. What has no safe single reading is refused. See
  * h1_request_parse() for the rules.
  */
-#include "proxy/http/h1_lex.h"
+#include "proxy/http/uri.h"
 
 #include <errno.h>
+#include "base/addr.h"
+#include "proxy/http/lex.h"
 
-static int refuse_path(struct h1_reject *r, const char *what)
+static int refuse_path(struct http_reject *r, const char *what)
 {
-	return h1_refuse(r, 400, TRM_REASON_HTTP_SYNTAX, what);
+	return http_refuse(r, 400, TRM_REASON_HTTP_SYNTAX, what);
 }
 
 /* Index of '?' or the length; @ret_plain: nothing to decode or resolve. -1 for bytes that may not stand in a path. */
@@ -52,8 +54,8 @@ static bool is_overlong(int lead, struct str rest)
 	return lead == 0xc0 || lead == 0xc1 || (lead == 0xe0 && next < 0xa0) || (lead == 0xf0 && next < 0x90);
 }
 
-/* Decode unreserved characters, put other triplets in upper case; 0 with *ret_n, or H1_E_REJECT. */
-static int path_decode(struct str in, char *out, size_t *ret_n, struct h1_reject *ret_reject)
+/* Decode unreserved characters, put other triplets in upper case; 0 with *ret_n, or HTTP_E_REJECT. */
+static int path_decode(struct str in, char *out, size_t *ret_n, struct http_reject *ret_reject)
 {
 	size_t n = 0;
 
@@ -123,8 +125,8 @@ static bool segment_poses(struct str seg)
 	return false;
 }
 
-/* Resolve dot segments (RFC 3986 section 5.2.4) and merge slashes, in place; 0 with *n, or H1_E_REJECT. */
-static int path_resolve(char *p, size_t *n, struct h1_reject *ret_reject)
+/* Resolve dot segments (RFC 3986 section 5.2.4) and merge slashes, in place; 0 with *n, or HTTP_E_REJECT. */
+static int path_resolve(char *p, size_t *n, struct http_reject *ret_reject)
 {
 	size_t in = 0, out = 0, end = *n;
 
@@ -161,7 +163,7 @@ static int path_resolve(char *p, size_t *n, struct h1_reject *ret_reject)
 	return 0;
 }
 
-int h1_path_normalise(struct pool *pool, struct str target, struct str *ret, struct h1_reject *ret_reject)
+int uri_path_normalise(struct pool *pool, struct str target, struct str *ret, struct http_reject *ret_reject)
 {
 	bool plain;
 	ptrdiff_t path_n = path_scan(target, &plain);
@@ -190,4 +192,36 @@ int h1_path_normalise(struct pool *pool, struct str target, struct str *ret, str
 	memcpy(mem + n, target.p + path_n, target.n - (size_t)path_n);
 	*ret = (struct str){ mem, n + target.n - (size_t)path_n };
 	return 0;
+}
+
+static bool port_is_valid(struct str s)
+{
+	uint64_t port;
+
+	return s.n <= 5 && str_parse_u64(s, 65535, &port) == 0 && port > 0;
+}
+
+bool uri_authority_is_valid(struct str a)
+{
+	struct addr ip;
+	ptrdiff_t close;
+	size_t i = 0;
+
+	if (!a.n)
+		return false;
+	if (a.p[0] == '[') {
+		close = str_find_char(a, ']');
+		if (close < 0 || addr_parse_ip((struct str){ a.p + 1, (size_t)close - 1 }, &ip) < 0 ||
+		    str_find_char((struct str){ a.p, (size_t)close }, ':') < 0)
+			return false;
+		i = (size_t)close + 1;
+	} else {
+		while (i < a.n && lex(a.p[i]) & LEX_HOST)
+			i++;
+		if (i == 0 || i > 255)
+			return false;
+	}
+	if (i == a.n)
+		return true;
+	return a.p[i] == ':' && port_is_valid((struct str){ a.p + i + 1, a.n - i - 1 });
 }
