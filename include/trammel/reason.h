@@ -69,7 +69,11 @@
 	X(HTTP_UPSTREAM_MALFORMED, "http_upstream_malformed", "upstream's response is malformed")                      \
 	X(HTTP_UPGRADE, "http_upgrade", "upgrade was answered without being asked for, or asked for where not allowed") \
 	/* the proxy, limits */                                                                                        \
-	X(SOURCE_LIMIT, "source_limit", "too many connections from one address")
+	X(SOURCE_LIMIT, "source_limit", "too many connections from one address")                                       \
+	/* the proxy, HTTP/2 and gRPC */                                                                               \
+	X(H2_PROTOCOL, "h2_protocol", "HTTP/2 connection broke the protocol or its limits")                            \
+	X(H2_PING_TIMEOUT, "h2_ping_timeout", "HTTP/2 peer did not answer a PING")                                     \
+	X(GRPC_DEADLINE, "grpc_deadline", "deadline of the gRPC call has passed")
 
 enum trm_reason {
 #define X(name, label, text) TRM_REASON_##name,

@@ -3,7 +3,8 @@
  * Downstream connection: from accept() to what it turns out to be
  *
  * Accepted, it has an entry in the registry and a transport. A stage owns its transport's callback: downstream.c until there
- * is a snapshot, outbound.c or inbound.c until the protocol is known, then h1_server.c or tcp_relay.c.
+ * is a snapshot, outbound.c or inbound.c until the protocol is known, http_server.c until its version is, then
+ * h1_server.c, h2_server.c or tcp_relay.c.
  */
 #ifndef TRAMMEL_PROXY_DOWNSTREAM_H
 #define TRAMMEL_PROXY_DOWNSTREAM_H
@@ -36,6 +37,7 @@ struct downstream {
 	uint8_t mtls;	  /* enum mtls_mode: inbound */
 	uint8_t protocol; /* enum app_protocol */
 	bool first_byte;  /* one has come: the detection time-out runs */
+	bool http_begun;  /* first bytes of HTTP have come, but not enough to tell its version */
 };
 
 /**
@@ -55,8 +57,11 @@ void downstream_free(struct downstream *d);
 /** downstream_refuse() - reset, count and log a connection that became nothing */
 void downstream_refuse(struct downstream *d, enum trm_reason reason);
 
-/* What it becomes. Both take over @d; @d->t may have bytes put back. */
+/* What it becomes. All take over @d; @d->t may have bytes put back. */
 void h1_server_start(struct downstream *d);
+void h2_server_start(struct downstream *d);
+/** http_server_start() - HTTP in plaintext: its first bytes say which */
+void http_server_start(struct downstream *d);
 void tcp_relay_start(struct downstream *d, const struct target *target, struct snapshot *snap);
 
 /** tcp_relay_start_dest() - as tcp_relay_start() to an endpoint of @dest, another one where connecting fails */

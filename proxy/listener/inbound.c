@@ -27,7 +27,7 @@ static void pass_on(struct downstream *d, bool is_http)
 	struct target target;
 
 	if (is_http) {
-		h1_server_start(d);
+		http_server_start(d);
 		return;
 	}
 	target_inbound(&d->conn.orig_dst, &d->conn.client, &target);
@@ -37,7 +37,12 @@ static void pass_on(struct downstream *d, bool is_http)
 /* In plaintext: is it HTTP? Where the port does not say, the first bytes do. */
 static bool is_http(const struct downstream *d, struct str first)
 {
-	return d->protocol == APP_HTTP1 || (d->protocol == APP_UNDECLARED && sniff_bytes(first) == SNIFF_HTTP1);
+	enum sniff sniffed;
+
+	if (d->protocol != APP_UNDECLARED)
+		return app_is_http(d->protocol);
+	sniffed = sniff_bytes(first);
+	return sniffed == SNIFF_HTTP1 || sniffed == SNIFF_HTTP2;
 }
 
 static bool may_speak_first(enum app_protocol protocol)
@@ -76,7 +81,12 @@ static void on_event_handshake(struct transport *t)
 	d->conn.mtls = true;
 	d->conn.peer_spiffe_id = t->peer->spiffe_id;
 	d->conn.tls_version = "TLSv1.3";
-	pass_on(d, t->alpn == TLS_ALPN_ISTIO_HTTP1 || (t->alpn == TLS_ALPN_ISTIO && d->protocol == APP_HTTP1));
+	if (t->alpn == TLS_ALPN_ISTIO_H2 || (t->alpn == TLS_ALPN_ISTIO && (d->protocol == APP_HTTP2 || d->protocol == APP_GRPC)))
+		h2_server_start(d);
+	else if (t->alpn == TLS_ALPN_ISTIO_HTTP1 || d->protocol == APP_HTTP1)
+		h1_server_start(d);
+	else
+		pass_on(d, false);
 }
 
 static void on_handshake_due(struct deadline *dl)
@@ -148,7 +158,7 @@ static void on_silence_due(struct deadline *dl)
 		downstream_refuse(d, TRM_REASON_PROTOCOL_TIMEOUT);
 		return;
 	}
-	pass_on(d, d->protocol == APP_HTTP1);
+	pass_on(d, app_is_http(d->protocol));
 }
 
 static void on_event_detect(struct transport *t)
@@ -189,7 +199,7 @@ static void policy_take(struct downstream *d)
 	d->mtls = (uint8_t)port.mtls;
 	d->protocol = (uint8_t)port.protocol;
 	/* Server first and no mesh: nothing to wait for. */
-	if (port.mtls == MTLS_DISABLE && port.protocol != APP_HTTP1 && port.protocol != APP_UNDECLARED) {
+	if (port.mtls == MTLS_DISABLE && !app_is_http(port.protocol) && port.protocol != APP_UNDECLARED) {
 		pass_on(d, false);
 		return;
 	}

@@ -32,6 +32,9 @@ static void on_event_sniffing(struct transport *t)
 	case SNIFF_HTTP1:
 		h1_server_start(d);
 		return;
+	case SNIFF_HTTP2:
+		h2_server_start(d);
+		return;
 	case SNIFF_OTHER:
 		tcp_relay_start_dest(d, d->w->snapshot);
 		return;
@@ -52,10 +55,10 @@ static void protocol_take(struct downstream *d, const struct dest *dest)
 {
 	switch (dest->protocol) {
 	case APP_HTTP1:
-		h1_server_start(d);
-		return;
 	case APP_HTTP2:
 	case APP_GRPC:
+		http_server_start(d);
+		return;
 	case APP_TCP:
 	case APP_TLS:
 	case APP_SERVER_FIRST:

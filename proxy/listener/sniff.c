@@ -3,6 +3,7 @@
 #include "proxy/listener/sniff.h"
 
 #define METHOD_MAX 16
+#define PREFACE	   STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 enum sniff sniff_bytes(struct str input)
 {
@@ -16,8 +17,11 @@ enum sniff sniff_bytes(struct str input)
 		return SNIFF_MORE;
 	if (n < 3 || input.p[n] != ' ')
 		return SNIFF_OTHER;
-	if (n == 3 && memcmp(input.p, "PRI", 3) == 0)
-		return SNIFF_OTHER;
+	if (n == 3 && memcmp(input.p, "PRI", 3) == 0) {
+		if (memcmp(input.p, PREFACE.p, MIN(input.n, PREFACE.n)) != 0)
+			return SNIFF_OTHER;
+		return input.n < PREFACE.n ? SNIFF_MORE : SNIFF_HTTP2;
+	}
 	if (n + 1 == input.n)
 		return SNIFF_MORE;
 	/* origin-form, asterisk-form, absolute-form or (CONNECT) a host */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* First bytes of a plaintext connection: HTTP/1, or something else? Pure. */
+/* First bytes of a plaintext connection: HTTP/1, HTTP/2, or something else? Pure. */
 #ifndef TRAMMEL_PROXY_SNIFF_H
 #define TRAMMEL_PROXY_SNIFF_H
 
@@ -8,7 +8,8 @@
 enum sniff {
 	SNIFF_MORE,  /* could still be either */
 	SNIFF_HTTP1, /* a method, a space, and the beginning of a target */
-	SNIFF_OTHER, /* also the HTTP/2 preface */
+	SNIFF_HTTP2, /* the whole preface (RFC 9113 section 3.4) */
+	SNIFF_OTHER,
 };
 
 #define SNIFF_BYTES 24 /* decides at the latest here */

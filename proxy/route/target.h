@@ -18,6 +18,7 @@ struct target {
 	struct addr client; /* towards the app: the true caller. port 0 and zero address: none */
 	bool is_local;	    /* the app in this pod: over loopback, its own time-out */
 	bool mtls;
+	bool is_h2;	    /* HTTP/2 there, else HTTP/1.1; chosen for each request */
 	const char *spiffe_id;		   /* mtls: who must answer */
 	const struct service *service;	   /* NULL: none */
 	const struct service_port *port;   /* NULL: none */

@@ -32,6 +32,12 @@ enum app_protocol {
 	APP_SERVER_FIRST,
 };
 
+/** app_is_http() - is it declared as a protocol whose messages are read? */
+static inline bool app_is_http(enum app_protocol p)
+{
+	return p == APP_HTTP1 || p == APP_HTTP2 || p == APP_GRPC;
+}
+
 /* Strings below are NUL-ended, never NULL ("" where absent), and live as long as the part that holds them. */
 
 struct inbound_port {

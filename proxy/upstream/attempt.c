@@ -18,7 +18,7 @@ static int request_send(struct exchange *x)
 	if (r == 0 && x->replay.len > 0)
 		r = up->ops->send_body(up, buf_str(&x->replay));
 	if (r == 0 && x->req_done)
-		r = up->ops->send_end(up, NULL, 0);
+		r = up->ops->send_end(up, x->req_trailers, x->n_req_trailers);
 	x->sent_ns = loop_now_ns(x->w->loop);
 	if (r == 0)
 		r = up->ops->flush(up);
@@ -28,7 +28,7 @@ static int request_send(struct exchange *x)
 static void attempt_start(struct exchange *x)
 {
 	enum trm_reason reason = TRM_REASON_NONE;
-	struct h1_client *c;
+	struct upstream *u;
 
 	x->n_attempts++;
 	x->conn->endpoint = x->target.addr;
@@ -36,12 +36,12 @@ static void attempt_start(struct exchange *x)
 		x->conn->mtls = x->target.mtls;
 		x->conn->tls_version = x->target.mtls ? "TLSv1.3" : "";
 	}
-	if (h1_client_open(x->w, &x->target, x->fresh_only, &c, &reason) < 0) {
+	if (upstream_open(x->w, &x->target, x->fresh_only, &u, &reason) < 0) {
 		attempt_failed(x, reason, reason_status(reason));
 		return;
 	}
-	x->up = c;
-	h1_client_begin(c, &x->up_sink, &x->pool, &x->resp);
+	x->up = u;
+	u->ops->begin(u, &x->up_sink, &x->pool, &x->resp);
 	if (request_send(x) < 0) {
 		exchange_reply(x, 400, TRM_REASON_HTTP_SYNTAX);
 		return;
@@ -50,13 +50,31 @@ static void attempt_start(struct exchange *x)
 		x->down->ops->read_resume(x->down);
 }
 
+/*
+ * Which version goes out: that which came in, unless the port's declaration says that the app speaks another. A port of
+ * HTTP/1.1 still gets gRPC in HTTP/2, for there is no other gRPC; WebSocket goes as an Upgrade but where HTTP/2 is declared.
+ */
+static bool wants_h2(const struct exchange *x, enum app_protocol declared, bool to_app)
+{
+	bool is_h2 = x->req.version == HTTP_2, declared_h2 = declared == APP_HTTP2 || declared == APP_GRPC;
+
+	if (x->req.upgrade.n)
+		return is_h2 && declared_h2;
+	if (declared_h2)
+		return true;
+	return is_h2 && !(to_app && declared == APP_HTTP1 && !x->is_grpc);
+}
+
 static void attempt_next(struct exchange *x)
 {
+	enum app_protocol declared;
 	enum trm_reason reason;
 	struct dest dest;
 
 	if (x->conn->direction == OBSERVE_INBOUND) {
 		target_inbound(&x->conn->orig_dst, &x->conn->client, &x->target);
+		declared = snapshot_inbound_port(x->snap, x->conn->orig_dst.port).protocol;
+		x->target.is_h2 = wants_h2(x, declared, true);
 		attempt_start(x);
 		return;
 	}
@@ -72,6 +90,7 @@ static void attempt_next(struct exchange *x)
 		exchange_reply(x, reason_status(reason), reason);
 		return;
 	}
+	x->target.is_h2 = wants_h2(x, dest.protocol, !x->target.mtls);
 	attempt_start(x);
 }
 
@@ -107,13 +126,13 @@ void attempt_route(struct exchange *x)
 void attempt_opened(struct exchange *x)
 {
 	/* A fresh connection that stands is not retried: the body need not be kept. */
-	if (x->up && x->up->opened && !x->up->reused)
+	if (x->up && x->up->opened && !x->up->reused && !x->up->may_refuse)
 		buf_release(&x->replay);
 }
 
 bool attempt_keeps_body(const struct exchange *x)
 {
-	return !x->replay_lost && !x->resp_begun && (!x->up || x->up->reused || !x->up->opened);
+	return !x->replay_lost && !x->resp_begun && (!x->up || x->up->reused || x->up->may_refuse || !x->up->opened);
 }
 
 /* RFC 9110 section 9.2.2 */
@@ -123,23 +142,25 @@ static bool is_idempotent(struct str method)
 	       str_eq(method, STR("DELETE")) || str_eq(method, STR("OPTIONS")) || str_eq(method, STR("TRACE"));
 }
 
-/* May the request be sent again after the connection @c was lost? */
-static bool is_repeatable(const struct exchange *x, const struct h1_client *c)
+/* May the request be sent again after @u was lost? */
+static bool is_repeatable(const struct exchange *x, const struct upstream *u)
 {
 	if (x->replay_lost || x->n_attempts >= EXCHANGE_ATTEMPTS)
 		return false;
-	if (!c || !c->opened)
-		return !c || !c->reused; /* never connected: nothing was sent */
-	return c->reused && !c->answered && (is_idempotent(x->req.method) || h1_client_is_unseen(c));
+	if (!u || u->unprocessed)
+		return true;
+	if (!u->opened)
+		return !u->reused; /* never connected: nothing was sent */
+	return u->reused && !u->answered && (is_idempotent(x->req.method) || u->ops->is_unseen(u));
 }
 
 void attempt_failed(struct exchange *x, enum trm_reason reason, uint16_t status)
 {
-	struct h1_client *c = TAKE_PTR(x->up);
-	bool again = is_repeatable(x, c), was_stale = c && c->opened;
+	struct upstream *u = TAKE_PTR(x->up);
+	bool again = is_repeatable(x, u), was_stale = u && u->opened;
 
-	if (c)
-		c->stream.ops->release(&c->stream, false);
+	if (u)
+		u->stream.ops->release(&u->stream, false);
 	x->reason = reason;
 	if (!again) {
 		exchange_reply(x, status, reason);

@@ -83,7 +83,7 @@ void exchange_list_free(struct worker *w)
 
 static void exchange_record(struct exchange *x)
 {
-	const struct tls_peer *peer = x->conn->direction == OBSERVE_INBOUND ? x->peer : x->up ? x->up->t.peer : NULL;
+	const struct tls_peer *peer = x->conn->direction == OBSERVE_INBOUND ? x->peer : x->up ? x->up->ops->peer(x->up) : NULL;
 	const struct http_field *ua = http_head_find(&x->req, HTTP_FIELD_USER_AGENT);
 	uint64_t now = loop_now_ns(x->w->loop);
 	struct observe_record rec;
@@ -111,7 +111,7 @@ static void exchange_record(struct exchange *x)
 static void exchange_finish(struct exchange *x, bool down_whole)
 {
 	struct message_stream *down = TAKE_PTR(x->down);
-	struct h1_client *up;
+	struct upstream *up;
 
 	(void)down->ops->flush(down); /* broken: release() sees it too */
 	exchange_record(x);
@@ -251,6 +251,8 @@ static void on_request_end(struct message_sink *k, const struct http_field *trai
 	if (x->req_done && !x->tunnel)
 		return; /* told with the head */
 	x->req_done = true;
+	x->req_trailers = trailers;
+	x->n_req_trailers = n_trailers;
 	if (!x->up)
 		return;
 	x->up_dirty = true;
@@ -318,6 +320,7 @@ static void on_response_head(struct message_sink *k, struct http_head *head)
 	struct exchange *x = container_of(k, struct exchange, up_sink);
 	/* A final answer to a request that is still coming in: this connection cannot be kept in step. */
 	struct message_send how = { .close = head->status >= 200 && (!x->req_done || x->w->draining) };
+	const struct tls_peer *peer;
 
 	x->progress_ns = loop_now_ns(x->w->loop);
 	x->down_dirty = true;
@@ -335,8 +338,9 @@ static void on_response_head(struct message_sink *k, struct http_head *head)
 	x->reason = TRM_REASON_NONE; /* of an attempt before this one */
 	x->status = head->status;
 	x->first_byte_ns = x->progress_ns;
-	if (x->conn->direction == OBSERVE_OUTBOUND && x->up->t.peer)
-		x->conn->peer_spiffe_id = x->up->t.peer->spiffe_id; /* until the connection is let go */
+	peer = x->conn->direction == OBSERVE_OUTBOUND ? x->up->ops->peer(x->up) : NULL;
+	if (peer)
+		x->conn->peer_spiffe_id = peer->spiffe_id; /* until the connection is let go */
 	buf_release(&x->replay);
 	if (head->body == HTTP_BODY_TUNNEL) {
 		x->tunnel = true;

@@ -15,10 +15,9 @@
 #include "base/pool.h"
 #include "proxy/http/h1.h"
 #include "proxy/http/head.h"
-#include "proxy/upstream/message_stream.h"
 #include "proxy/http/trace.h"
 #include "proxy/route/target.h"
-#include "proxy/upstream/h1_client.h"
+#include "proxy/upstream/upstream.h"
 #include "proxy/worker.h"
 
 #define EXCHANGE_POOL_BYTES   (256 * 1024)
@@ -30,7 +29,7 @@
 struct exchange {
 	struct message_sink down_sink, up_sink;
 	struct message_stream *down; /* borrowed; NULL once released */
-	struct h1_client *up;	  /* NULL between attempts */
+	struct upstream *up; /* NULL between attempts */
 	struct worker *w;
 	struct conn *conn;
 	struct snapshot *snap;
@@ -42,6 +41,8 @@ struct exchange {
 	struct balance_avoid avoid;
 	struct subscriber_wait wait;
 	struct trace trace;
+	const struct http_field *req_trailers; /* once req_done */
+	size_t n_req_trailers;
 	struct buf replay; /* request body sent so far, or not sent yet */
 	uint64_t started_ns, sent_ns, first_byte_ns, progress_ns;
 	uint64_t bytes_in, bytes_out;
@@ -53,6 +54,7 @@ struct exchange {
 	bool req_done, resp_begun, resp_done;
 	bool fresh_only, local_reply, tunnel;
 	bool up_dirty, down_dirty;
+	bool is_grpc;
 	struct http_field req_fields[HTTP_FIELDS_CAP], resp_fields[HTTP_FIELDS_CAP];
 };
 

@@ -18,13 +18,13 @@ enum client_state {
 
 static struct h1_client *client_of(struct message_stream *s)
 {
-	return container_of(s, struct h1_client, stream);
+	return container_of(s, struct h1_client, up.stream);
 }
 
 static void client_free(struct h1_client *c)
 {
 	c->dead = true;
-	c->stream.sink = NULL;
+	c->up.stream.sink = NULL;
 	if (c->busy)
 		return; /* the frame that is at work frees it */
 	upstream_pool_leave(&c->w->pool, &c->link);
@@ -36,7 +36,7 @@ static void client_free(struct h1_client *c)
 
 static void client_reset(struct h1_client *c, enum trm_reason reason, uint16_t status)
 {
-	struct message_sink *k = c->stream.sink;
+	struct message_sink *k = c->up.stream.sink;
 
 	c->keep_alive = false;
 	c->state = CLIENT_DONE;
@@ -50,7 +50,7 @@ static void client_reset(struct h1_client *c, enum trm_reason reason, uint16_t s
 
 static void head_take(struct h1_client *c)
 {
-	struct message_sink *k = c->stream.sink;
+	struct message_sink *k = c->up.stream.sink;
 
 	if (c->head->status >= 200 || c->head->status == 101) {
 		h1_body_init(&c->body, NULL, c->pool, c->head, true);
@@ -67,10 +67,10 @@ static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 	size_t at = 0, n = 0;
 	struct str slice;
 
-	c->answered = c->answered || input.n > 0;
-	while (c->stream.sink && c->state != CLIENT_DONE) {
+	c->up.answered = c->up.answered || input.n > 0;
+	while (c->up.stream.sink && c->state != CLIENT_DONE) {
 		struct str rest = { input.p + at, input.n - at };
-		struct message_sink *k = c->stream.sink;
+		struct message_sink *k = c->up.stream.sink;
 		int r;
 
 		if (c->state == CLIENT_HEAD) {
@@ -103,12 +103,12 @@ static ptrdiff_t client_feed(struct h1_client *c, struct str input)
 		client_reset(c, r < 0 ? TRM_REASON_NO_MEMORY : TRM_REASON_HTTP_UPSTREAM_MALFORMED, r < 0 ? 503 : 502);
 		return -1;
 	}
-	return c->stream.sink ? (ptrdiff_t)at : -1;
+	return c->up.stream.sink ? (ptrdiff_t)at : -1;
 }
 
 static void client_eof(struct h1_client *c)
 {
-	struct message_sink *k = c->stream.sink;
+	struct message_sink *k = c->up.stream.sink;
 
 	if (c->state == CLIENT_BODY && h1_body_eof(&c->body) == HTTP_E_END) {
 		c->keep_alive = false;
@@ -161,7 +161,7 @@ static bool client_read(struct h1_client *c)
 		client_reset(c, TRM_REASON_NO_MEMORY, 503);
 	if (c->in.len == 0)
 		buf_release(&c->in);
-	return c->stream.sink != NULL;
+	return c->up.stream.sink != NULL;
 }
 
 static void client_pump(struct h1_client *c)
@@ -169,7 +169,7 @@ static void client_pump(struct h1_client *c)
 	int left = READS_PER_TURN;
 	struct message_sink *k;
 
-	while (c->stream.sink && c->state != CLIENT_DONE && c->stream.sink->ops->may_read(c->stream.sink) &&
+	while (c->up.stream.sink && c->state != CLIENT_DONE && c->up.stream.sink->ops->may_read(c->up.stream.sink) &&
 	       transport_may_read(&c->t)) {
 		if (left-- == 0) {
 			transport_poke(&c->t);
@@ -178,8 +178,8 @@ static void client_pump(struct h1_client *c)
 		if (!client_read(c))
 			break;
 	}
-	k = c->stream.sink;
-	if (k && c->is_local && c->answered && !c->acked && !c->t.readable) {
+	k = c->up.stream.sink;
+	if (k && c->is_local && c->up.answered && !c->acked && !c->t.readable) {
 		c->acked = true; /* a response in two writes */
 		transport_ack_now(&c->t);
 	}
@@ -189,7 +189,7 @@ static void client_pump(struct h1_client *c)
 
 static void client_opened(struct h1_client *c)
 {
-	c->opened = true;
+	c->up.opened = true;
 	deadline_clear(&c->deadline);
 }
 
@@ -219,11 +219,11 @@ static void client_step(struct h1_client *c)
 			client_free(c);
 		return;
 	}
-	if (!c->opened)
+	if (!c->up.opened)
 		client_opened(c);
 	if (c->blocked && !transport_is_full(&c->t)) {
 		c->blocked = false;
-		k = c->stream.sink;
+		k = c->up.stream.sink;
 		if (k)
 			k->ops->on_drained(k);
 	}
@@ -309,7 +309,7 @@ static int client_flush(struct message_stream *s)
 
 static bool client_is_blocked(const struct message_stream *s)
 {
-	struct h1_client *c = container_of(s, struct h1_client, stream);
+	struct h1_client *c = container_of(s, struct h1_client, up.stream);
 
 	c->blocked = transport_is_full(&c->t);
 	return c->blocked;
@@ -375,7 +375,7 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	*ret_reason = TRM_REASON_NO_MEMORY;
 	if (!c)
 		return -ENOMEM;
-	c->stream.ops = &client_ops;
+	c->up.stream.ops = &client_ops;
 	c->link.close = on_pool_close;
 	c->w = w;
 	buf_init(&c->in, IN_MAX_BYTES);
@@ -395,36 +395,66 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	return 0;
 }
 
-int h1_client_open(struct worker *w, const struct target *target, bool fresh, struct h1_client **ret,
-		   enum trm_reason *ret_reason)
-{
-	struct pool_key key;
-	struct pool_link *l;
+/* The stream's life */
 
-	pool_key_fill(&key, target, target->mtls ? TLS_ALPN_ISTIO_HTTP1 : TLS_ALPN_NONE);
-	l = fresh ? NULL : upstream_pool_take(&w->pool, &key);
-	if (!l)
-		return client_dial(w, target, &key, ret, ret_reason);
-	*ret = container_of(l, struct h1_client, link);
-	(*ret)->reused = true;
-	deadline_clear(&(*ret)->deadline);
-	return 0;
+static struct h1_client *client_of_up(struct upstream *u)
+{
+	return container_of(u, struct h1_client, up);
 }
 
-void h1_client_begin(struct h1_client *c, struct message_sink *sink, struct pool *pool, struct http_head *response)
+static void client_begin(struct upstream *u, struct message_sink *sink, struct pool *pool, struct http_head *response)
 {
-	c->stream.sink = sink;
+	struct h1_client *c = client_of_up(u);
+
+	u->stream.sink = sink;
 	c->pool = pool;
 	c->head = response;
 	c->state = CLIENT_HEAD;
-	c->answered = c->acked = c->request_done = c->keep_alive = c->blocked = false;
+	u->answered = c->acked = c->request_done = c->keep_alive = c->blocked = false;
 	c->sent_mark = c->t.sent_bytes;
 	h1_parser_init(&c->parser, NULL);
 }
 
-bool h1_client_is_unseen(const struct h1_client *c)
+/* Has the peer's kernel acknowledged no byte of it? */
+static bool client_is_unseen(const struct upstream *u)
 {
+	const struct h1_client *c = container_of(u, const struct h1_client, up);
 	uint64_t sent = c->t.sent_bytes - c->sent_mark;
 
 	return sent == 0 || transport_unacked(&c->t) >= sent;
+}
+
+static const struct tls_peer *client_peer(const struct upstream *u)
+{
+	return container_of(u, const struct h1_client, up)->t.peer;
+}
+
+static const struct upstream_ops upstream_ops = {
+	.begin = client_begin,
+	.is_unseen = client_is_unseen,
+	.peer = client_peer,
+};
+
+int h1_client_open(struct worker *w, const struct target *target, bool fresh, struct upstream **ret,
+		   enum trm_reason *ret_reason)
+{
+	struct h1_client *c = NULL;
+	struct pool_key key;
+	struct pool_link *l;
+	int r;
+
+	pool_key_fill(&key, target, target->mtls ? TLS_ALPN_ISTIO_HTTP1 : TLS_ALPN_NONE);
+	l = fresh ? NULL : upstream_pool_take(&w->pool, &key);
+	if (l) {
+		c = container_of(l, struct h1_client, link);
+		c->up.reused = true;
+		deadline_clear(&c->deadline);
+	} else {
+		r = client_dial(w, target, &key, &c, ret_reason);
+		if (r < 0)
+			return r;
+		c->up.ops = &upstream_ops;
+	}
+	*ret = &c->up;
+	return 0;
 }

@@ -10,13 +10,12 @@
 
 #include "base/pool.h"
 #include "proxy/http/h1.h"
-#include "proxy/upstream/message_stream.h"
 #include "proxy/upstream/deadline.h"
 #include "proxy/upstream/pool.h"
-#include "proxy/worker.h"
+#include "proxy/upstream/upstream.h"
 
 struct h1_client {
-	struct message_stream stream;
+	struct upstream up;
 	struct pool_link link;
 	struct worker *w;
 	struct transport t;
@@ -31,10 +30,9 @@ struct h1_client {
 	uint64_t sent_mark;	/* t.sent_bytes when the request began */
 	uint64_t connect_ms;
 	uint8_t state;
-	bool reused, opened, blocked;
+	bool blocked;
 	bool is_local; /* the app, over loopback */
 	bool acked;    /* transport_ack_now() was called for this response */
-	bool answered;	   /* a byte of the response has come */
 	bool request_done, keep_alive;
 	bool busy, dead;
 };
@@ -44,13 +42,7 @@ struct h1_client {
  * @fresh:       never one from the pool
  * @ret_reason:  why not
  */
-MUST_CHECK int h1_client_open(struct worker *w, const struct target *target, bool fresh, struct h1_client **ret,
+MUST_CHECK int h1_client_open(struct worker *w, const struct target *target, bool fresh, struct upstream **ret,
 			      enum trm_reason *ret_reason);
-
-/** h1_client_begin() - start a message pair; @sink, @pool and @response (with its fields) live until release() */
-void h1_client_begin(struct h1_client *c, struct message_sink *sink, struct pool *pool, struct http_head *response);
-
-/** h1_client_is_unseen() - has the peer's kernel acknowledged no byte of this request? */
-bool h1_client_is_unseen(const struct h1_client *c);
 
 #endif

@@ -121,17 +121,23 @@ bool upstream_pool_put(struct upstream_pool *p, struct pool_link *l)
 	return true;
 }
 
+void upstream_pool_withdraw(struct upstream_pool *p, struct pool_link *l)
+{
+	if (!l->is_idle)
+		return;
+	list_remove(&l->link);
+	l->is_idle = false;
+	l->host->n_idle--;
+	p->n_idle--;
+}
+
 void upstream_pool_leave(struct upstream_pool *p, struct pool_link *l)
 {
 	struct pool_host *h = l->host;
 
 	if (!h)
 		return;
-	if (l->is_idle) {
-		list_remove(&l->link);
-		h->n_idle--;
-		p->n_idle--;
-	}
+	upstream_pool_withdraw(p, l);
 	l->host = NULL;
 	p->n_conns--;
 	if (--h->n_conns > 0)

@@ -5,6 +5,8 @@
  * Keyed by everything that makes two connections the same to the peer: address, true client (towards the app), identity
  * demanded, protocol. The most recently used comes first; one that the peer ends, or that says something unasked, or
  * that is idle for too long, is closed: an application may close its side any time, a proxy keeps it. One pool per worker.
+ *
+ * A connection of HTTP/2 counts as idle as long as it has room for another stream.
  */
 #ifndef TRAMMEL_PROXY_UPSTREAM_POOL_H
 #define TRAMMEL_PROXY_UPSTREAM_POOL_H
@@ -43,7 +45,7 @@ struct pool_link {
 	struct list link;
 	struct pool_host *host;
 	bool is_idle;
-	void (*close)(struct pool_link *l); /* frees the connection */
+	void (*close)(struct pool_link *l); /* leaves the pool, or is withdrawn from it until its streams have ended */
 };
 
 struct upstream_pool {
@@ -65,6 +67,8 @@ struct pool_link *upstream_pool_take(struct upstream_pool *p, const struct pool_
 MUST_CHECK int upstream_pool_join(struct upstream_pool *p, const struct pool_key *key, struct pool_link *l);
 /** upstream_pool_put() - @l is idle from now on; false when there are too many: the caller closes it */
 MUST_CHECK bool upstream_pool_put(struct upstream_pool *p, struct pool_link *l);
+/** upstream_pool_withdraw() - @l is not to be taken any more, though it is not closed; nothing where it is in use alone */
+void upstream_pool_withdraw(struct upstream_pool *p, struct pool_link *l);
 /** upstream_pool_leave() - @l is being closed, idle or not */
 void upstream_pool_leave(struct upstream_pool *p, struct pool_link *l);
 /** upstream_pool_close_idle() - all of them */

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/2 codec: one connection with its streams; bytes in, heads and body slices out, and the way back
+ *
+ * nghttp2 does frames, HPACK and flow control. This room turns its streams into the request model and adds what the
+ * library is lenient on or leaves to its user: frames on closed streams, the counters of what an honest peer does not
+ * do (h2_guard.h), sizes. No sockets, no policy; time is a parameter.
+ *
+ * The owner embeds struct h2_stream in its streams. h2_conn_read() calls it with what came; h2_conn_write() turns what
+ * was given to streams into bytes and calls nobody: ends and drained buffers that come to light there are told by
+ * h2_conn_dispatch(). So the owner, once per wake-up: read, write, send, dispatch, until nothing is left.
+ *
+ * Not thread-safe on the same connection, no other shared state.
+ */
+#ifndef TRAMMEL_PROXY_HTTP_H2_H
+#define TRAMMEL_PROXY_HTTP_H2_H
+
+#include <nghttp2/nghttp2.h>
+#include "base/buf.h"
+#include "base/list.h"
+#include "proxy/http/h1.h"
+#include "proxy/http/h2_guard.h"
+#include "proxy/http/h2_head.h"
+#include "proxy/http/head.h"
+
+#define H2_STREAMS_MAX	 100
+#define H2_STREAM_WINDOW (64 * 1024)
+#define H2_CONN_WINDOW	 (1024 * 1024)
+#define H2_STREAM_OUT	 (64 * 1024) /* of body bytes that a stream keeps: above it the sender is told to wait */
+#define H2_INTERIM_MAX	 10
+#define H2_RESET_RING	 128 /* streams reset by us whose late frames are passed over */
+
+struct h2_conn;
+struct h2_stream;
+
+struct h2_conn_ops {
+	/*
+	 * Server: a request begins. The answer's @head (fields, cap_fields set) and @pool live until on_close(). NULL: it
+	 * is refused unprocessed.
+	 */
+	struct h2_stream *(*on_request)(struct h2_conn *c);
+	/* The head, whole; a client gets interim ones too. @ends: no body follows, on_end() comes right after. */
+	void (*on_head)(struct h2_stream *s, struct http_head *head, bool ends);
+	void (*on_body)(struct h2_stream *s, struct str slice);
+	void (*on_end)(struct h2_stream *s, const struct http_field *trailers, size_t n_trailers);
+	/* Server: a head that is to be answered with @reject. Client: a response that cannot be used; the stream is reset. */
+	void (*on_reject)(struct h2_stream *s, const struct http_reject *reject);
+	/* The stream ended before both messages were whole. @unprocessed: the peer has said that it did nothing with it. */
+	void (*on_reset)(struct h2_stream *s, uint32_t code, bool unprocessed);
+	/* What was given to h2_stream_send_body() has left, after h2_stream_is_full() said yes. */
+	void (*on_drained)(struct h2_stream *s);
+	/* The last call for a stream. */
+	void (*on_close)(struct h2_stream *s);
+};
+
+struct h2_settings {
+	uint32_t streams_max;	/* that the peer may have open; server */
+	uint32_t stream_window; /* bytes; NGHTTP2_INITIAL_WINDOW_SIZE to 2^31-1 */
+	uint32_t conn_window;
+	bool connect_protocol; /* server: extended CONNECT is taken */
+};
+
+extern const struct h2_settings h2_settings_default; /* 100, 64 KiB, 1 MiB, yes */
+
+struct h2_conn {
+	nghttp2_session *session;
+	const struct h2_conn_ops *ops;
+	struct buf *out; /* during h2_conn_write() */
+	struct h2_guard guard;
+	struct list closed;  /* struct h2_stream: on_close() is due */
+	struct list drained; /* struct h2_stream: on_drained() is due */
+	uint64_t now_ns;
+	size_t n_streams;
+	int32_t last_id; /* highest the peer has opened (server), or we (client) */
+	int32_t goaway_id; /* client: the last stream that the peer will answer; INT32_MAX before GOAWAY */
+	int32_t reset_ring[H2_RESET_RING];
+	uint32_t reset_at;
+	uint32_t conn_window;
+	bool is_server;
+	bool in_call;	     /* nghttp2 is at work: it must not be called into again */
+	bool data_ok;	     /* DATA may be written now */
+	bool goaway_received, goaway_sent;
+	bool over;	     /* nothing more is to be read: write what is left, then close */
+	bool faulty;	     /* and that is the peer's fault */
+	bool settings_seen;  /* the peer's first SETTINGS has come */
+	bool ping_pending;
+	const char *why;     /* constant: what ended it, for the log */
+};
+
+struct h2_stream {
+	struct h2_conn *c;
+	struct list closed_link, drained_link;
+	int32_t id; /* 0: none yet, or no more */
+	struct http_head *head;
+	struct pool *pool;
+	struct h2_head_in in;
+	struct h1_asked asked; /* client */
+	struct buf out;	       /* body bytes that are not framed yet */
+	struct str now;	       /* and behind them, those of the call under way */
+	struct h2_trailers *trailers_out;
+	uint32_t reset_code;
+	uint32_t unconsumed; /* received bytes whose room was not given back */
+	uint32_t empty_run;
+	uint16_t n_interim;
+	bool send_begun, send_ended; /* our head; our end was given to us */
+	bool sent_end;		     /* and has left */
+	bool recv_head, recv_end;
+	bool deferred;	/* nghttp2 waits for h2_stream_send_*() */
+	bool full;	/* told so: on_drained() is due */
+	bool reset_after; /* when our end has left */
+	bool closed, rejected, detached;
+	bool unprocessed;
+};
+
+/** h2_conn_init() - @settings copied; SETTINGS are the first thing h2_conn_write() gives; -ENOMEM */
+MUST_CHECK int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *settings,
+			    const struct h2_conn_ops *ops);
+
+/** h2_conn_done() - all streams are gone already, or are given up without a call; the zeroed struct is fine */
+void h2_conn_done(struct h2_conn *c);
+
+/**
+ * h2_conn_read() - take bytes of the peer; calls the ops
+ *
+ * Return: 0; HTTP_E_REJECT: the connection is over (c->why): write and send what is left (GOAWAY), then close; -ENOMEM.
+ */
+MUST_CHECK int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns);
+
+/**
+ * h2_conn_write() - append what is to be sent
+ * @data_ok:  DATA too: false while the socket takes nothing. Stops giving DATA once @out holds 64 KiB
+ *
+ * Return: 0, HTTP_E_END (nothing more will ever be sent or read: close), -ENOBUFS or -ENOMEM (close).
+ */
+MUST_CHECK int h2_conn_write(struct h2_conn *c, struct buf *out, bool data_ok);
+
+/** h2_conn_wants_write() - has h2_conn_write() something to give (not counting DATA that waits for window)? */
+bool h2_conn_wants_write(const struct h2_conn *c);
+
+/** h2_conn_dispatch() - on_reset(), on_close(), on_drained() that h2_conn_write() left to be told */
+void h2_conn_dispatch(struct h2_conn *c);
+static inline bool h2_conn_has_news(const struct h2_conn *c)
+{
+	return !list_is_empty(&c->closed) || !list_is_empty(&c->drained);
+}
+
+/** h2_conn_goaway() - @final false: announce that we are going; true: take no streams above those seen so far */
+void h2_conn_goaway(struct h2_conn *c, bool final, uint32_t code);
+
+/** h2_conn_ping() - one at a time; h2_conn.ping_pending is false again when it was answered. -ENOMEM */
+MUST_CHECK int h2_conn_ping(struct h2_conn *c, uint64_t payload);
+
+/** h2_conn_room() - client: streams that may be opened now */
+size_t h2_conn_room(const struct h2_conn *c);
+
+/** h2_conn_takes_connect_protocol() - client: has the peer offered extended CONNECT (RFC 8441)? */
+bool h2_conn_takes_connect_protocol(const struct h2_conn *c);
+
+/** h2_stream_init() - in the owner's memory; head and pool as on_request() says */
+void h2_stream_init(struct h2_stream *s, struct h2_conn *c, struct http_head *head, struct pool *pool);
+
+/** h2_stream_done() - frees what it holds; unless both messages are whole it is reset with @code. Nothing more is told of it */
+void h2_stream_done(struct h2_stream *s, uint32_t code);
+
+/**
+ * h2_stream_send_request() / h2_stream_send_response() - 0, -EINVAL (bytes that may not be sent), -ENOMEM
+ * @ends: no body follows
+ */
+MUST_CHECK int h2_stream_send_request(struct h2_stream *s, const struct http_head *head, bool ends);
+MUST_CHECK int h2_stream_send_response(struct h2_stream *s, const struct http_head *head, bool ends);
+
+/**
+ * h2_stream_send_body() - never falls short: what cannot leave is kept
+ * @out:  where DATA may be written to at once, without a copy in between; NULL: copy
+ *
+ * Return: 0, -ENOMEM.
+ */
+MUST_CHECK int h2_stream_send_body(struct h2_stream *s, struct str slice, struct buf *out);
+
+/** h2_stream_send_end() - @trailers are copied; -ENOMEM */
+MUST_CHECK int h2_stream_send_end(struct h2_stream *s, const struct http_field *trailers, size_t n_trailers);
+
+/** h2_stream_is_full() - bytes are kept: give nothing more until on_drained() */
+bool h2_stream_is_full(struct h2_stream *s);
+
+/** h2_stream_consume() - the bytes received so far have gone on: the peer may send as many more */
+void h2_stream_consume(struct h2_stream *s);
+
+/** h2_stream_reset() - @code of NGHTTP2_*; later frames of the peer are passed over. on_close() follows from h2_conn_dispatch() */
+void h2_stream_reset(struct h2_stream *s, uint32_t code);
+
+/** h2_stream_reset_after_end() - as h2_stream_reset(), once all that was given has left: a caller that is still sending */
+void h2_stream_reset_after_end(struct h2_stream *s, uint32_t code);
+
+#endif
