@@ -21,6 +21,7 @@
 #include "proxy/http/h1.h"
 #include "proxy/http/h2_guard.h"
 #include "proxy/http/h2_head.h"
+#include "proxy/http/h2_scan.h"
 #include "proxy/http/head.h"
 
 #define H2_STREAMS_MAX	 100
@@ -67,6 +68,7 @@ struct h2_conn {
 	const struct h2_conn_ops *ops;
 	struct buf *out; /* during h2_conn_write() */
 	struct h2_guard guard;
+	struct h2_scan scan;
 	struct list closed;  /* struct h2_stream: on_close() is due */
 	struct list drained; /* struct h2_stream: on_drained() is due */
 	uint64_t now_ns;

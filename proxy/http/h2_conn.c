@@ -74,6 +74,17 @@ static bool is_closed_id(const struct h2_conn *c, int32_t id)
 }
 
 /* RFC 9113 section 5.1, "closed": what nghttp2 passes over without a word. */
+static void closed_stream_frame(struct h2_conn *c, int32_t id)
+{
+	if (!is_closed_id(c, id))
+		return;
+	if (ring_has(c, id))
+		glitch(c, "frames on streams that were reset");
+	else
+		conn_over(c, NGHTTP2_STREAM_CLOSED, "frame on a closed stream");
+}
+
+/* Not called for DATA on closed streams: h2_conn_read() looks for those. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
 	struct h2_conn *c = user;
@@ -81,14 +92,8 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	if (hd->stream_id == 0 || c->over)
 		return 0;
 	switch (hd->type) {
-	case NGHTTP2_DATA:
 	case NGHTTP2_HEADERS:
-		if (!is_closed_id(c, hd->stream_id))
-			return 0;
-		if (ring_has(c, hd->stream_id))
-			glitch(c, "frames on streams that were reset");
-		else
-			conn_over(c, NGHTTP2_STREAM_CLOSED, "frame on a closed stream");
+		closed_stream_frame(c, hd->stream_id);
 		return 0;
 	case NGHTTP2_PRIORITY:
 		verdict_take(c, h2_guard_priority(&c->guard), "too many PRIORITY frames");
@@ -430,6 +435,7 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .goaway_id = INT32_MAX, .conn_window = settings->conn_window };
 	list_init(&c->closed);
 	list_init(&c->drained);
+	c->scan.left = is_server ? H2_PREFACE_BYTES : 0;
 	if (!cb || !o)
 		return -ENOMEM;
 	r = is_server ? nghttp2_session_server_new2(&c->session, cb, c, o) : nghttp2_session_client_new2(&c->session, cb, c, o);
@@ -447,6 +453,25 @@ void h2_conn_done(struct h2_conn *c)
 	c->session = NULL;
 }
 
+/* Gives nghttp2 the bytes, stopping where a DATA frame's stream has to be known. */
+static ssize_t bytes_feed(struct h2_conn *c, struct str input)
+{
+	size_t at = 0, scanned = 0, to;
+	ssize_t n = 0;
+	int32_t id;
+
+	while (at < input.n && n >= 0 && !c->over) {
+		to = h2_scan_data(&c->scan, input, scanned, &id);
+		scanned = id != 0 ? to + 1 : to;
+		if (to > at)
+			n = nghttp2_session_mem_recv(c->session, (const uint8_t *)input.p + at, to - at);
+		at = to;
+		if (id != 0 && n >= 0)
+			closed_stream_frame(c, id);
+	}
+	return n;
+}
+
 int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns)
 {
 	ssize_t n;
@@ -455,7 +480,7 @@ int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns)
 	if (c->over)
 		return HTTP_E_REJECT;
 	c->in_call = true;
-	n = nghttp2_session_mem_recv(c->session, (const uint8_t *)input.p, input.n);
+	n = bytes_feed(c, input);
 	c->in_call = false;
 	if (n < 0) {
 		conn_over(c, n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,

@@ -15,11 +15,13 @@
 static bool version_take(struct downstream *d, bool at_end)
 {
 	struct str first = buf_str(&d->t.in);
-	enum sniff s = first.n > 0 && first.p[0] == 'P' ? sniff_bytes(first) : SNIFF_HTTP1;
+	bool declared_h2 = d->protocol == APP_HTTP2 || d->protocol == APP_GRPC;
+	enum sniff s = declared_h2 || first.p[0] == 'P' ? sniff_bytes(first) : SNIFF_HTTP1;
 
 	if (s == SNIFF_MORE && !at_end && first.n < SNIFF_BYTES)
 		return false;
-	if (s == SNIFF_HTTP2)
+	/* Where HTTP/2 is declared, what is neither gets its answer (GOAWAY), not one in a version it did not ask for. */
+	if (s == SNIFF_HTTP2 || (declared_h2 && !(s == SNIFF_HTTP1 && sniff_has_target(first))))
 		h2_server_start(d);
 	else
 		h1_server_start(d);

@@ -53,6 +53,7 @@ static void on_sniff_due(struct deadline *dl)
 
 static void protocol_take(struct downstream *d, const struct dest *dest)
 {
+	d->protocol = (uint8_t)dest->protocol;
 	switch (dest->protocol) {
 	case APP_HTTP1:
 	case APP_HTTP2:

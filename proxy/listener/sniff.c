@@ -27,3 +27,11 @@ enum sniff sniff_bytes(struct str input)
 	/* origin-form, asterisk-form, absolute-form or (CONNECT) a host */
 	return input.p[n + 1] > ' ' && input.p[n + 1] < 0x7f ? SNIFF_HTTP1 : SNIFF_OTHER;
 }
+
+bool sniff_has_target(struct str input)
+{
+	ptrdiff_t sp = str_find_char(input, ' ');
+	char c = sp >= 0 && (size_t)sp + 1 < input.n ? input.p[sp + 1] : '\0';
+
+	return c == '/' || c == '*' || c == 'h' || c == 'H' || str_starts(input, STR("CONNECT "));
+}

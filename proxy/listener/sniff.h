@@ -16,4 +16,7 @@ enum sniff {
 
 enum sniff sniff_bytes(struct str input);
 
+/** sniff_has_target() - of what is SNIFF_HTTP1: does the target begin as one, or as a host where CONNECT may have one? */
+bool sniff_has_target(struct str input);
+
 #endif
