@@ -23,6 +23,7 @@ static const struct known_name known_names[64] = {
 	[2] = { "x-b3-traceid", 12, HTTP_FIELD_X_B3_TRACEID },
 	[3] = { "host", 4, HTTP_FIELD_HOST },
 	[5] = { "http2-settings", 14, HTTP_FIELD_HTTP2_SETTINGS },
+	[6] = { "grpc-timeout", 12, HTTP_FIELD_GRPC_TIMEOUT },
 	[7] = { "transfer-encoding", 17, HTTP_FIELD_TRANSFER_ENCODING },
 	[9] = { "content-type", 12, HTTP_FIELD_CONTENT_TYPE },
 	[10] = { "keep-alive", 10, HTTP_FIELD_KEEP_ALIVE },

@@ -226,6 +226,18 @@ static struct h2_stream *on_request(struct h2_conn *c)
 	return &st->h2;
 }
 
+/* Looks at the exchange's time again in @ms, or when its caller's deadline is over. */
+static void stream_time(struct h2_server_stream *st, uint64_t ms)
+{
+	uint64_t now = loop_now_ns(st->s->d->w->loop);
+
+	if (!st->x)
+		return;
+	if (st->x->deadline_ns)
+		ms = MIN(ms, st->x->deadline_ns > now ? (st->x->deadline_ns - now) / NS_PER_MS + 1 : 1);
+	deadline_set(&st->deadline, ms);
+}
+
 static struct message_sink *heard(struct h2_server_stream *st)
 {
 	if (!list_is_linked(&st->touched))
@@ -243,8 +255,8 @@ static void on_head(struct h2_stream *h2, struct http_head *head, bool ends)
 	st->s->d->conn.requests++;
 	st->begun = true;
 	st->upgrade = head->upgrade.n > 0;
-	deadline_set(&st->deadline, ends ? EXCHANGE_IDLE_MS : EXCHANGE_BODY_MS);
 	k->ops->on_head(k, head);
+	stream_time(st, ends ? EXCHANGE_IDLE_MS : EXCHANGE_BODY_MS);
 }
 
 static void on_body(struct h2_stream *h2, struct str slice)
@@ -276,7 +288,7 @@ static void on_end(struct h2_stream *h2, const struct http_field *trailers, size
 		return;
 	}
 	if (!st->tunnel)
-		deadline_set(&st->deadline, EXCHANGE_IDLE_MS);
+		stream_time(st, EXCHANGE_IDLE_MS);
 	k->ops->on_end(k, trailers, n_trailers);
 }
 

@@ -122,6 +122,12 @@ static void http_put(struct json_writer *w, const struct observe_record *rec)
 	str_put(w, "request_id", rec->request_id);
 	str_put(w, "trace_id", rec->trace_id);
 	json_bool(w, "local_reply", rec->local_reply);
+	if (!rec->is_grpc)
+		return;
+	if (rec->grpc_status >= 0)
+		json_u64(w, "grpc_status", (uint64_t)rec->grpc_status);
+	json_u64(w, "grpc_messages_received", rec->messages_in);
+	json_u64(w, "grpc_messages_sent", rec->messages_out);
 }
 
 static void line_put(struct json_writer *w, const char *kind, const struct observe_record *rec, uint32_t left_out)

@@ -73,10 +73,12 @@ static int labels_put(struct buf *b, const struct observe_record *rec, bool http
 	if (!http)
 		return r ? r : label_put(b, "request_protocol", "tcp");
 	snprintf(status, sizeof(status), "%u", rec->status);
-	r = r ? r : label_put(b, "request_protocol", "http");
+	r = r ? r : label_put(b, "request_protocol", rec->is_grpc ? "grpc" : "http");
 	r = r ? r : label_put(b, "response_code", status);
 	/* Empty where a request is not gRPC, as Istio has it. */
-	return r ? r : buf_append_str(b, STR(",grpc_response_status=\"\""));
+	if (!rec->is_grpc || rec->grpc_status < 0)
+		return r ? r : buf_append_str(b, STR(",grpc_response_status=\"\""));
+	return r ? r : buf_printf(b, ",grpc_response_status=\"%d\"", rec->grpc_status);
 }
 
 char *series_labels_format(const struct observe_record *rec, bool http)
@@ -96,17 +98,31 @@ static int head_put(struct buf *out, const char *name, const char *type, const c
 	return buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static int counter_put(struct buf *out, const struct hash_table *t, const char *name, const char *help,
-		       double (*value)(const struct metric_series *s))
+static int counter_some_put(struct buf *out, const struct hash_table *t, const char *name, const char *help,
+			    double (*value)(const struct metric_series *s), bool grpc_only)
 {
 	int r = head_put(out, name, "counter", help);
 
 	for (struct hash_node *n = hash_table_first(t); n && r == 0; n = hash_table_next(t, n)) {
 		const struct metric_series *s = container_of(n, struct metric_series, node);
 
+		if (grpc_only && !s->is_grpc)
+			continue;
 		r = buf_printf(out, "%s{%s} %.17g\n", name, s->labels, value(s));
 	}
 	return r;
+}
+
+static int counter_put(struct buf *out, const struct hash_table *t, const char *name, const char *help,
+		       double (*value)(const struct metric_series *s))
+{
+	return counter_some_put(out, t, name, help, value, false);
+}
+
+static int messages_put(struct buf *out, const struct hash_table *t, const char *name, const char *help,
+			double (*value)(const struct metric_series *s))
+{
+	return counter_some_put(out, t, name, help, value, true);
 }
 
 static int histogram_put(struct buf *out, const char *name, const char *labels, const struct histogram *h)
@@ -173,6 +189,16 @@ static double value_received(const struct metric_series *s)
 	return (double)s->bytes_in;
 }
 
+static double value_messages_in(const struct metric_series *s)
+{
+	return (double)s->messages_in;
+}
+
+static double value_messages_out(const struct metric_series *s)
+{
+	return (double)s->messages_out;
+}
+
 int metrics_format(const struct metrics *m, struct buf *out)
 {
 	int r = counter_put(out, &m->http, "istio_requests_total", "Requests ended.", value_count);
@@ -186,6 +212,12 @@ int metrics_format(const struct metrics *m, struct buf *out)
 	r = r ? r
 	      : histograms_put(out, &m->http, "istio_response_bytes", "Size of response bodies.",
 			       offsetof(struct series_histograms, bytes_out));
+	r = r ? r
+	      : messages_put(out, &m->http, "istio_request_messages_total", "gRPC messages of requests.",
+			     value_messages_in);
+	r = r ? r
+	      : messages_put(out, &m->http, "istio_response_messages_total", "gRPC messages of responses.",
+			     value_messages_out);
 	r = r ? r
 	      : counter_put(out, &m->tcp, "istio_tcp_connections_opened_total", "TCP connections opened.",
 			    value_opened);

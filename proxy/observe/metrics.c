@@ -85,6 +85,9 @@ static void key_make(struct key *k, const struct observe_record *rec, bool http)
 	key_add(k, reason_flags(rec->reason));
 	if (!http)
 		return;
+	/* gRPC's status as one byte that no label begins with; none for other requests */
+	if (rec->is_grpc)
+		key_add(k, (const char[]){ (char)(rec->grpc_status + 2), '\0' });
 	number[0] = (char)('0' + rec->status / 100 % 10);
 	number[1] = (char)('0' + rec->status / 10 % 10);
 	number[2] = (char)('0' + rec->status % 10);
@@ -109,6 +112,7 @@ static struct metric_series *series_add(struct metrics *m, struct hash_table *t,
 		return NULL;
 	s->key = malloc(k->n ? k->n : 1);
 	s->key_bytes = k->n;
+	s->is_grpc = http && rec->is_grpc;
 	s->labels = series_labels_format(rec, http);
 	if (http && m->n_histograms < METRICS_HISTOGRAMS)
 		s->histograms = calloc(1, sizeof(*s->histograms));
@@ -178,6 +182,8 @@ void metrics_http_end(struct metrics *m, const struct observe_record *rec)
 	if (!s)
 		return;
 	s->count++;
+	s->messages_in += rec->messages_in;
+	s->messages_out += rec->messages_out;
 	h = s->histograms;
 	if (UNLIKELY(!h)) {
 		spare = overflow_get(m, true);

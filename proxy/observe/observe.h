@@ -45,6 +45,10 @@ struct observe_record {
 	const char *protocol;                                                 /* "HTTP/1.1" */
 	uint64_t upstream_ns; /* from the request sent to the response head */
 	bool local_reply;     /* the proxy answered by itself */
+	/* gRPC alone */
+	bool is_grpc;
+	int16_t grpc_status; /* 0 to 16; -1: none came */
+	uint64_t messages_in, messages_out; /* from and to the downstream */
 };
 
 /** observe_new() - @log_fd: access log, borrowed, -1 = off; the workload's own names are copied */

@@ -12,6 +12,8 @@ struct metric_series {
 	char *labels;                         /* a="b",c="d", without braces */
 	uint64_t count, opened;               /* HTTP: requests. TCP: closed and opened */
 	uint64_t bytes_in, bytes_out;         /* TCP */
+	uint64_t messages_in, messages_out;   /* gRPC */
+	bool is_grpc;
 	struct series_histograms *histograms; /* HTTP: its own, or NULL: counted in those of the overflow series */
 };
 

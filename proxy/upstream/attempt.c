@@ -2,19 +2,55 @@
 /* Attempts of an exchange: see attempt.h. */
 #include "proxy/upstream/attempt.h"
 
+#include <errno.h>
+#include "proxy/http/websocket.h"
 #include "proxy/upstream/connect.h"
 
 #define WANT_DEST_MS 2000
 
 static void attempt_next(struct exchange *x);
 
+/* The next hop is told what is left of the caller's patience, not what it was (grpc-timeout). */
+static int deadline_pass_on(struct exchange *x)
+{
+	struct http_field *f = x->deadline_ns ? http_head_find(&x->req, HTTP_FIELD_GRPC_TIMEOUT) : NULL;
+	uint64_t now = loop_now_ns(x->w->loop);
+	char text[GRPC_TIMEOUT_BYTES];
+
+	if (!f)
+		return 0;
+	f->value = pool_str_dup(&x->pool, grpc_timeout_format(text, x->deadline_ns > now ? x->deadline_ns - now : 1));
+	return f->value.p ? 0 : -ENOMEM;
+}
+
+/* HTTP/1.1 wants a key in the handshake of WebSocket, which HTTP/2 does not have. */
+static int websocket_key_give(struct exchange *x)
+{
+	const uint64_t random[2] = { trace_random_next(&x->w->random), trace_random_next(&x->w->random) };
+	char key[WEBSOCKET_KEY_BYTES];
+	struct str value;
+
+	if (!x->req.upgrade.n || x->req.version != HTTP_2 || x->target.is_h2 || x->ws_key.n)
+		return 0;
+	websocket_key_format(random, key);
+	value = pool_str_dup(&x->pool, (struct str){ key, sizeof(key) });
+	if (!value.p)
+		return -ENOMEM;
+	x->ws_key = value;
+	return http_head_add(&x->req, HTTP_FIELD_OTHER, STR("sec-websocket-key"), value);
+}
+
 /* Sends the head, and what has come of the body, on a connection that is open or will be. */
 static int request_send(struct exchange *x)
 {
 	struct message_stream *up = &x->up->stream;
 	struct message_send how = { 0 };
-	int r = up->ops->send_head(up, &x->req, &how);
+	int r = deadline_pass_on(x);
 
+	if (r == 0)
+		r = websocket_key_give(x);
+	if (r == 0)
+		r = up->ops->send_head(up, &x->req, &how);
 	if (r == 0 && x->replay.len > 0)
 		r = up->ops->send_body(up, buf_str(&x->replay));
 	if (r == 0 && x->req_done)

@@ -41,6 +41,7 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct messag
 	x->peer = peer;
 	x->down_sink.ops = &down_ops;
 	x->up_sink.ops = &up_ops;
+	x->grpc_status = GRPC_STATUS_NONE;
 	x->req.fields = x->req_fields;
 	x->req.cap_fields = ARRAY_SIZE(x->req_fields);
 	x->resp.fields = x->resp_fields;
@@ -104,6 +105,12 @@ static void exchange_record(struct exchange *x)
 	rec.protocol = x->req.version == HTTP_2 ? "HTTP/2" : x->req.version == HTTP_1_0 ? "HTTP/1.0" : "HTTP/1.1";
 	rec.upstream_ns = x->first_byte_ns && x->sent_ns ? x->first_byte_ns - x->sent_ns : 0;
 	rec.local_reply = x->local_reply;
+	rec.is_grpc = x->is_grpc;
+	rec.grpc_status = x->grpc_status;
+	if (x->is_grpc && x->grpc_status == GRPC_STATUS_NONE && x->status)
+		rec.grpc_status = (int16_t)grpc_status_of_http(x->status); /* as its client sees it */
+	rec.messages_in = x->frames_in.n_messages;
+	rec.messages_out = x->frames_out.n_messages;
 	observe_http_end(x->w->observe, &rec);
 }
 
@@ -131,6 +138,27 @@ void exchange_abort(struct exchange *x, enum trm_reason reason)
 	exchange_finish(x, false);
 }
 
+/* A gRPC call is answered in its own terms: 200, and the status in the only head ("trailers-only"). */
+static int reply_dress_grpc(struct exchange *x, struct http_head *h, uint16_t status, struct str text)
+{
+	struct str number;
+	char digits[STR_U64_BYTES];
+	int r;
+
+	x->grpc_status = (int8_t)(x->reason == TRM_REASON_GRPC_DEADLINE ? GRPC_DEADLINE_EXCEEDED : grpc_status_of_http(status));
+	x->status = h->status = 200;
+	h->phrase = str_from(http_status_phrase(200));
+	h->body = HTTP_BODY_NONE;
+	number = pool_str_dup(&x->pool, str_format_u64(digits, (uint64_t)x->grpc_status));
+	if (!number.p)
+		return -ENOMEM;
+	r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("application/grpc"));
+	if (r == 0)
+		r = http_head_add(h, HTTP_FIELD_OTHER, STR("grpc-status"), number);
+	/* our sentences hold no byte that gRPC would have percent-encoded */
+	return r == 0 ? http_head_add(h, HTTP_FIELD_OTHER, STR("grpc-message"), text) : r;
+}
+
 /* Answers by ourselves; the exchange is over. */
 void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason)
 {
@@ -149,12 +177,15 @@ void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason)
 				 .cap_fields = ARRAY_SIZE(x->resp_fields), .body = HTTP_BODY_LENGTH,
 				 .body_bytes = text.n + 1, .keep_alive = true, .is_head = x->req.is_head };
 	h->phrase = str_from(http_status_phrase(status));
-	r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("text/plain"));
+	if (x->is_grpc)
+		r = reply_dress_grpc(x, h, status, text);
+	else
+		r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("text/plain"));
 	if (r == 0 && show)
 		r = http_head_add(h, HTTP_FIELD_X_TRAMMEL_REASON, STR("x-trammel-reason"), str_from(trm_reason_label(reason)));
 	if (r == 0)
 		r = x->down->ops->send_head(x->down, h, &how);
-	if (r == 0 && !x->req.is_head) {
+	if (r == 0 && h->body != HTTP_BODY_NONE && !x->req.is_head) {
 		r = x->down->ops->send_body(x->down, text);
 		if (r == 0)
 			r = x->down->ops->send_body(x->down, STR("\n"));
@@ -191,6 +222,16 @@ static int request_dress(struct exchange *x)
 	return xfcc_set(&x->req, NULL, &x->pool);
 }
 
+/* How long the caller waits. What cannot be read is passed on for the server to judge. */
+static void deadline_take(struct exchange *x)
+{
+	const struct http_field *f = http_head_find(&x->req, HTTP_FIELD_GRPC_TIMEOUT);
+	uint64_t ns;
+
+	if (f && grpc_timeout_parse(f->value, &ns) == 0)
+		x->deadline_ns = x->started_ns + MIN(ns, (uint64_t)INT64_MAX / 2);
+}
+
 static void on_request_head(struct message_sink *k, struct http_head *head)
 {
 	struct exchange *x = container_of(k, struct exchange, down_sink);
@@ -211,6 +252,9 @@ static void on_request_head(struct message_sink *k, struct http_head *head)
 			return;
 		}
 	}
+	x->is_grpc = grpc_is_call(head);
+	if (x->is_grpc)
+		deadline_take(x);
 	if (request_dress(x) < 0) {
 		exchange_reply(x, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE);
 		return;
@@ -225,6 +269,8 @@ static void on_request_body(struct message_sink *k, struct str slice)
 
 	x->bytes_in += slice.n;
 	x->progress_ns = loop_now_ns(x->w->loop);
+	if (x->is_grpc)
+		grpc_frames_add(&x->frames_in, slice);
 	if (attempt_keeps_body(x)) {
 		if (buf_append(&x->replay, slice.p, slice.n) < 0) {
 			x->replay_lost = true;
@@ -338,6 +384,8 @@ static void on_response_head(struct message_sink *k, struct http_head *head)
 	x->reason = TRM_REASON_NONE; /* of an attempt before this one */
 	x->status = head->status;
 	x->first_byte_ns = x->progress_ns;
+	if (x->is_grpc && head->body == HTTP_BODY_NONE)
+		x->grpc_status = (int8_t)grpc_status_find(head->fields, head->n_fields);
 	peer = x->conn->direction == OBSERVE_OUTBOUND ? x->up->ops->peer(x->up) : NULL;
 	if (peer)
 		x->conn->peer_spiffe_id = peer->spiffe_id; /* until the connection is let go */
@@ -356,6 +404,8 @@ static void on_response_body(struct message_sink *k, struct str slice)
 
 	x->bytes_out += slice.n;
 	x->progress_ns = loop_now_ns(x->w->loop);
+	if (x->is_grpc)
+		grpc_frames_add(&x->frames_out, slice);
 	x->down_dirty = true;
 	if (x->down->ops->send_body(x->down, slice) < 0)
 		exchange_abort(x, TRM_REASON_DOWNSTREAM_RESET);
@@ -366,6 +416,8 @@ static void on_response_end(struct message_sink *k, const struct http_field *tra
 	struct exchange *x = container_of(k, struct exchange, up_sink);
 
 	x->resp_done = true;
+	if (x->is_grpc && x->grpc_status == GRPC_STATUS_NONE)
+		x->grpc_status = (int8_t)grpc_status_find(trailers, n_trailers);
 	if (x->down->ops->send_end(x->down, trailers, n_trailers) < 0) {
 		exchange_abort(x, TRM_REASON_DOWNSTREAM_RESET);
 		return;
@@ -426,9 +478,16 @@ static const struct message_sink_ops up_ops = {
 
 uint64_t exchange_due(struct exchange *x, uint64_t now_ns)
 {
-	uint64_t idle_ns = now_ns - x->progress_ns;
+	uint64_t idle_ns = now_ns - x->progress_ns, next;
 	bool body_due = x->started && !x->req_done && !x->tunnel && !x->resp_begun && down_may_read(&x->down_sink);
 
+	if (x->deadline_ns && now_ns >= x->deadline_ns) {
+		if (x->resp_begun || !x->started)
+			exchange_abort(x, TRM_REASON_GRPC_DEADLINE);
+		else
+			exchange_reply(x, 504, TRM_REASON_GRPC_DEADLINE);
+		return 0;
+	}
 	if (body_due && idle_ns >= EXCHANGE_BODY_MS * NS_PER_MS) {
 		exchange_refuse(x, 408, TRM_REASON_HTTP_BODY_TIMEOUT);
 		return 0;
@@ -440,7 +499,7 @@ uint64_t exchange_due(struct exchange *x, uint64_t now_ns)
 			exchange_reply(x, 504, TRM_REASON_HTTP_REQUEST_TIMEOUT);
 		return 0;
 	}
-	if (body_due)
-		return x->progress_ns + EXCHANGE_BODY_MS * NS_PER_MS;
-	return MIN(x->progress_ns + EXCHANGE_IDLE_MS * NS_PER_MS, now_ns + EXCHANGE_BODY_MS * NS_PER_MS);
+	next = body_due ? x->progress_ns + EXCHANGE_BODY_MS * NS_PER_MS :
+			  MIN(x->progress_ns + EXCHANGE_IDLE_MS * NS_PER_MS, now_ns + EXCHANGE_BODY_MS * NS_PER_MS);
+	return x->deadline_ns ? MIN(next, x->deadline_ns) : next;
 }

@@ -13,6 +13,7 @@
 #define TRAMMEL_PROXY_EXCHANGE_H
 
 #include "base/pool.h"
+#include "proxy/http/grpc.h"
 #include "proxy/http/h1.h"
 #include "proxy/http/head.h"
 #include "proxy/http/trace.h"
@@ -54,7 +55,11 @@ struct exchange {
 	bool req_done, resp_begun, resp_done;
 	bool fresh_only, local_reply, tunnel;
 	bool up_dirty, down_dirty;
+	struct str ws_key; /* made by us: its hash is to come back */
 	bool is_grpc;
+	int8_t grpc_status; /* GRPC_STATUS_NONE before it came */
+	uint64_t deadline_ns; /* monotonic: the caller waits no longer (grpc-timeout); 0: none */
+	struct grpc_frames frames_in, frames_out;
 	struct http_field req_fields[HTTP_FIELDS_CAP], resp_fields[HTTP_FIELDS_CAP];
 };
 
