@@ -69,7 +69,11 @@
 	X(HTTP_UPSTREAM_MALFORMED, "http_upstream_malformed", "upstream's response is malformed")                      \
 	X(HTTP_UPGRADE, "http_upgrade", "upgrade was answered without being asked for, or asked for where not allowed") \
 	/* the proxy, limits */                                                                                        \
-	X(SOURCE_LIMIT, "source_limit", "too many connections from one address")
+	X(SOURCE_LIMIT, "source_limit", "too many connections from one address")                                       \
+	/* the proxy, tunnels */                                                                                       \
+	X(TUNNEL_AUTHORITY, "tunnel_authority", "a tunnel was asked for to what is no address of this workload")       \
+	X(TUNNEL_DENIED, "tunnel_denied", "endpoint's policy does not allow the tunnel")                               \
+	X(TUNNEL_REFUSED, "tunnel_refused", "endpoint did not take the tunnel")
 
 enum trm_reason {
 #define X(name, label, text) TRM_REASON_##name,

@@ -36,6 +36,9 @@ static const char *const flags[TRM_REASON_MAX] = {
 	[TRM_REASON_FD_LIMIT] = "OM",
 	[TRM_REASON_NO_MEMORY] = "OM",
 	[TRM_REASON_PLAINTEXT_REFUSED] = "UAEX",
+	[TRM_REASON_TUNNEL_AUTHORITY] = "NR",
+	[TRM_REASON_TUNNEL_DENIED] = "UAEX",
+	[TRM_REASON_TUNNEL_REFUSED] = "UF",
 };
 
 const char *reason_flags(enum trm_reason reason)
