@@ -12,6 +12,7 @@ static const struct column columns[] = {
 	{ "READY", "ready", COLUMN_TEXT },
 	{ "TERMINATING", "terminating", COLUMN_TEXT },
 	{ "MTLS", "mtls", COLUMN_TEXT },
+	{ "TUNNEL", "tunnel", COLUMN_TEXT },
 	{ "WORKLOAD", "workload", COLUMN_TEXT },
 	{ "IDENTITY", "spiffe_id", COLUMN_TEXT },
 	{ NULL, NULL, 0 },

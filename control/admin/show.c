@@ -85,6 +85,7 @@ static void endpoint_show(struct json_writer *w, const struct mesh_service *svc,
 	json_bool(w, "ready", e->ready);
 	json_bool(w, "terminating", e->terminating);
 	json_bool(w, "mtls", e->mtls);
+	json_cstr(w, "tunnel", e->hbone ? "hbone" : "");
 	json_cstr(w, "workload", e->workload);
 	json_cstr(w, "spiffe_id", e->spiffe_id);
 	json_close_object(w);

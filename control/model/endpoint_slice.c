@@ -8,7 +8,10 @@
 #include <string.h>
 #include "control/model/kind.h"
 
-#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+#define SERVICE_NAME_LABEL	   "kubernetes.io/service-name"
+#define TUNNEL_LABEL		   "networking.istio.io/tunnel"
+#define REDIRECTION_ANNOTATION	   "ambient.istio.io/redirection"
+#define SERVICE_ACCOUNT_ANNOTATION "alpha.istio.io/kubernetes-serviceaccounts"
 
 static const struct member slice_members[] = {
 	{"apiVersion"}, {"kind"}, {"metadata"}, {"addressType"}, {"endpoints"}, {"ports"},
@@ -181,6 +184,46 @@ static void service_name_read(struct check *c, const struct field *root, struct 
 		s->service = check_strdup(c, name);
 }
 
+/*
+ * Istio marks pods so, and tells their identity by the pod's account. Endpoints by hand have no pod: the slice bears the mark, and
+ * the account in the annotation that Istio reads from a Service for the same purpose.
+ */
+static void tunnel_read(struct check *c, const struct field *root, struct endpoint_slice *s)
+{
+	const char *tunnel = NULL, *redirection = NULL, *account = NULL;
+	struct field metadata, labels, annotations, f;
+
+	if (!field_get_object(c, root, "metadata", &metadata))
+		return;
+	if (field_get_object(c, &metadata, "labels", &labels) && field_get(&labels, TUNNEL_LABEL, &f) &&
+	    field_string(c, &f, &tunnel)) {
+		if (strcmp(tunnel, "http") == 0)
+			s->hbone = true;
+		else
+			field_refuse(c, &f, "unknown tunnel \"%.40s\": write http, or leave it out", tunnel);
+	}
+	if (!field_get_object(c, &metadata, "annotations", &annotations)) {
+		if (s->hbone)
+			field_refuse_member(c, &metadata, "annotations",
+					    "annotation " SERVICE_ACCOUNT_ANNOTATION
+					    " is missing: it names the service account that must answer in the tunnel");
+		return;
+	}
+	if (field_get(&annotations, REDIRECTION_ANNOTATION, &f) && field_string(c, &f, &redirection)) {
+		if (strcmp(redirection, "enabled") == 0)
+			s->hbone = true;
+		else if (strcmp(redirection, "disabled") != 0)
+			field_refuse(c, &f, "unknown redirection \"%.40s\": write enabled or disabled", redirection);
+	}
+	if (!s->hbone)
+		return;
+	if (!field_get(&annotations, SERVICE_ACCOUNT_ANNOTATION, &f))
+		field_refuse_member(c, &annotations, SERVICE_ACCOUNT_ANNOTATION,
+				    "missing: it names the service account that must answer in the tunnel");
+	else if (field_string(c, &f, &account) && field_is_dns_subdomain(c, &f, account))
+		s->service_account = check_strdup(c, account);
+}
+
 void endpoint_slice_parse(struct check *c, const struct field *root, struct resource *r)
 {
 	struct endpoint_slice *s = &r->slice;
@@ -188,8 +231,10 @@ void endpoint_slice_parse(struct check *c, const struct field *root, struct reso
 	bool v6;
 
 	s->service = "";
+	s->service_account = "";
 	(void)field_members(c, root, slice_members, ARRAY_SIZE(slice_members));
 	service_name_read(c, root, s);
+	tunnel_read(c, root, s);
 	if (!field_get_string(c, root, "addressType", &type)) {
 		if (field_is_missing(root, "addressType"))
 			field_refuse_member(c, root, "addressType", "missing: write IPv4 or IPv6");

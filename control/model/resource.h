@@ -87,6 +87,9 @@ struct endpoint_slice {
 	size_t n_ports;
 	struct slice_endpoint *endpoints;
 	size_t n_endpoints;
+	/* Addresses that are no workload's: they speak HBONE, as this account of the slice's namespace. "": plaintext. */
+	bool hbone;
+	const char *service_account;
 };
 
 struct port_mtls {

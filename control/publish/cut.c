@@ -71,6 +71,7 @@ static void endpoint_fill(const struct mesh_endpoint *from, Trammel__V1__Endpoin
 	to->ready = from->ready;
 	to->terminating = from->terminating;
 	to->mtls = from->mtls;
+	to->tunnel = from->hbone ? TRAMMEL__V1__TUNNEL__TUNNEL_HBONE : TRAMMEL__V1__TUNNEL__TUNNEL_NONE;
 	to->spiffe_id = P(from->spiffe_id);
 	to->workload = P(from->workload);
 	to->namespace_ = P(from->namespace);
@@ -189,6 +190,7 @@ static int dest_cut_workload(struct cut *c, const struct mesh_workload *w, const
 		protocol = MESH_APP_HTTP1;
 	}
 	ep.mtls = mtls != MESH_MTLS_DISABLE;
+	ep.hbone = ep.mtls && w->hbone;
 	return dest_pack(c, NULL, NULL, &ep, protocol);
 }
 

@@ -46,26 +46,39 @@ static int settings_build(struct build *b)
 	return reverse_zones_copy(b, from);
 }
 
+const char *spiffe_id_format(struct build *b, const char *namespace, const char *service_account)
+{
+	const char *domain = b->s->settings.trust_domain;
+	size_t n = strlen(domain) + strlen(namespace) + strlen(service_account) + sizeof("spiffe:///ns//sa/");
+	char *text = pool_alloc(&b->s->pool, n);
+
+	if (text)
+		snprintf(text, n, "spiffe://%s/ns/%s/sa/%s", domain, namespace, service_account);
+	return text;
+}
+
+static bool has_tunnel_label(const struct model_workload *w)
+{
+	for (size_t i = 0; i < w->n_labels; i++)
+		if (strcmp(w->labels[i], "networking.istio.io/tunnel=http") == 0)
+			return true;
+	return false;
+}
+
 static int workload_copy(struct build *b, const struct model_workload *from, struct mesh_workload *to)
 {
 	struct pool *p = &b->s->pool;
 	const char **labels = pool_alloc(p, (from->n_labels + 1) * sizeof(*labels));
-	size_t n;
-	char *spiffe_id;
 
 	to->id = from->id;
 	to->namespace = pool_str_dup(p, str_from(from->namespace)).p;
 	to->name = pool_str_dup(p, str_from(from->name)).p;
 	to->service_account = pool_str_dup(p, str_from(from->service_account)).p;
-	n = strlen(b->s->settings.trust_domain) + strlen(from->namespace) + strlen(from->service_account) +
-	    sizeof("spiffe:///ns//sa/");
-	spiffe_id = pool_alloc(p, n);
+	to->spiffe_id = spiffe_id_format(b, from->namespace, from->service_account);
 	to->addresses = pool_alloc(p, (from->n_addresses + 1) * sizeof(*to->addresses));
-	if (!labels || !to->namespace || !to->name || !to->service_account || !spiffe_id || !to->addresses)
+	if (!labels || !to->namespace || !to->name || !to->service_account || !to->spiffe_id || !to->addresses)
 		return -ENOMEM;
-	snprintf(spiffe_id, n, "spiffe://%s/ns/%s/sa/%s", b->s->settings.trust_domain, from->namespace,
-		 from->service_account);
-	to->spiffe_id = spiffe_id;
+	to->hbone = has_tunnel_label(from);
 	for (size_t i = 0; i < from->n_labels; i++) {
 		labels[i] = pool_str_dup(p, str_from(from->labels[i])).p;
 		if (!labels[i])

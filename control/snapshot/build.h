@@ -45,6 +45,9 @@ struct build {
 	size_t n_room, cap_room;
 };
 
+/** spiffe_id_format() - of an account in the mesh's trust domain, in the snapshot's pool; NULL when memory is out */
+const char *spiffe_id_format(struct build *b, const char *namespace, const char *service_account);
+
 /** mtls_resolve() - find the policies that hold for @w (peer_auth.c) */
 struct mtls_rules mtls_resolve(const struct model *model, const struct model_workload *w);
 /** mtls_at() - the mode of one port; *@ret_own tells whether the port has one of its own */

@@ -20,8 +20,8 @@ static bool addresses_equal(const struct addr *a, size_t n_a, const struct addr 
 static bool endpoint_is_equal(const struct mesh_endpoint *a, const struct mesh_endpoint *b)
 {
 	return addr_eq(&a->addr, &b->addr) && a->ready == b->ready && a->terminating == b->terminating &&
-	       a->mtls == b->mtls && strcmp(a->spiffe_id, b->spiffe_id) == 0 && strcmp(a->workload, b->workload) == 0 &&
-	       strcmp(a->namespace, b->namespace) == 0;
+	       a->mtls == b->mtls && a->hbone == b->hbone && strcmp(a->spiffe_id, b->spiffe_id) == 0 &&
+	       strcmp(a->workload, b->workload) == 0 && strcmp(a->namespace, b->namespace) == 0;
 }
 
 static bool port_is_equal(const struct mesh_service_port *a, const struct mesh_service_port *b)

@@ -56,7 +56,9 @@ static int endpoint_compare(const void *a, const void *b)
 
 	if (r == 0)
 		r = (int)x->addr.port - (int)y->addr.port;
-	return r ? r : (int)y->ready - (int)x->ready; /* of two that say the same address, the ready one stays */
+	/* Of two that say the same address the one with an identity stays, then the ready one. */
+	r = r ? r : (int)y->mtls - (int)x->mtls;
+	return r ? r : (int)y->ready - (int)x->ready;
 }
 
 static void room_sort(struct build *b)
@@ -134,6 +136,7 @@ static struct mesh_endpoint endpoint_of(const struct build_workload *w, const st
 				  .workload = w->out->name,
 				  .namespace = w->out->namespace};
 
+	e.hbone = e.mtls && w->out->hbone;
 	e.addr.port = port;
 	return e;
 }
@@ -218,25 +221,47 @@ static int workload_endpoints_add(struct build *b, const struct resource *r, str
 	return err;
 }
 
-static int slice_endpoint_add(struct build *b, const struct slice_endpoint *from, const struct addr *ip,
-			      uint16_t number, const struct mesh_service *svc, const struct mesh_service_port *port)
+/* @given: what the slice says; what is known of a workload counts more. */
+static int slice_endpoint_add(struct build *b, const struct slice_endpoint *from, const struct mesh_endpoint *given,
+			      const struct mesh_service *svc, const struct mesh_service_port *port)
 {
-	const struct mesh_workload *out = mesh_snapshot_workload_by_ip(b->s, ip);
-	struct mesh_endpoint e = {.addr = *ip, .spiffe_id = "", .workload = "", .namespace = ""};
+	const struct mesh_workload *out = mesh_snapshot_workload_by_ip(b->s, &given->addr);
+	struct mesh_endpoint e = *given;
 	int err;
 
 	if (out) {
 		struct build_workload *w = &b->workloads[out - b->s->workloads];
 
-		e = endpoint_of(w, ip, number);
-		err = inbound_note(b, w, number, svc, port);
+		e = endpoint_of(w, &given->addr, given->addr.port);
+		err = inbound_note(b, w, given->addr.port, svc, port);
 		if (err < 0)
 			return err;
 	}
-	e.addr.port = number;
 	e.ready = from->ready;
 	e.terminating = from->terminating;
 	return room_add(b, &e);
+}
+
+static int slice_port_add(struct build *b, const struct resource *slice, const struct slice_port *from,
+			  const struct mesh_service *svc, const struct mesh_service_port *port)
+{
+	const struct endpoint_slice *s = &slice->slice;
+	struct mesh_endpoint given = {
+		.mtls = s->hbone, .hbone = s->hbone, .spiffe_id = "", .workload = "", .namespace = ""};
+	int err = 0;
+
+	if (s->hbone) {
+		given.spiffe_id = spiffe_id_format(b, slice->namespace, s->service_account);
+		if (!given.spiffe_id)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < s->n_endpoints; i++)
+		for (size_t k = 0; err == 0 && k < s->endpoints[i].n_addresses; k++) {
+			given.addr = s->endpoints[i].addresses[k];
+			given.addr.port = from->port;
+			err = slice_endpoint_add(b, &s->endpoints[i], &given, svc, port);
+		}
+	return err;
 }
 
 static int slices_add(struct build *b, const struct resource *r, const struct mesh_service *svc,
@@ -247,14 +272,9 @@ static int slices_add(struct build *b, const struct resource *r, const struct me
 	for (const struct slice_ref *ref = slices_find(b, r); ref; ref = ref->next) {
 		const struct endpoint_slice *s = &ref->resource->slice;
 
-		for (size_t p = 0; p < s->n_ports; p++) {
-			if (strcmp(s->ports[p].name, port->name) != 0)
-				continue;
-			for (size_t i = 0; i < s->n_endpoints; i++)
-				for (size_t k = 0; err == 0 && k < s->endpoints[i].n_addresses; k++)
-					err = slice_endpoint_add(b, &s->endpoints[i], &s->endpoints[i].addresses[k],
-								 s->ports[p].port, svc, port);
-		}
+		for (size_t p = 0; err == 0 && p < s->n_ports; p++)
+			if (strcmp(s->ports[p].name, port->name) == 0)
+				err = slice_port_add(b, ref->resource, &s->ports[p], svc, port);
 	}
 	return err;
 }

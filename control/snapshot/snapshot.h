@@ -38,8 +38,9 @@ enum mesh_protocol {
 struct mesh_endpoint {
 	struct addr addr;
 	bool ready, terminating;
-	bool mtls;		     /* an enrolled workload whose PeerAuthentication on this port is not DISABLE */
-	const char *spiffe_id;	     /* "" unless an enrolled workload */
+	bool mtls;		     /* an enrolled workload whose PeerAuthentication on this port is not DISABLE, or hbone */
+	bool hbone;		     /* by a tunnel to port 15008, rather than on the port itself; never without mtls */
+	const char *spiffe_id;	     /* "" unless an enrolled workload, or hbone */
 	const char *workload, *namespace; /* "" for an address given by hand */
 };
 
@@ -77,6 +78,7 @@ struct mesh_workload {
 	size_t n_labels;
 	struct addr *addresses; /* port 0 */
 	size_t n_addresses;
+	bool hbone; /* label networking.istio.io/tunnel=http: others reach it by HBONE */
 	enum mesh_mtls default_mtls;
 	struct mesh_inbound *inbound; /* sorted by port */
 	size_t n_inbound;

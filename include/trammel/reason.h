@@ -73,7 +73,11 @@
 	/* the proxy, HTTP/2 and gRPC */                                                                               \
 	X(H2_PROTOCOL, "h2_protocol", "HTTP/2 connection broke the protocol or its limits")                            \
 	X(H2_PING_TIMEOUT, "h2_ping_timeout", "HTTP/2 peer did not answer a PING")                                     \
-	X(GRPC_DEADLINE, "grpc_deadline", "deadline of the gRPC call has passed")
+	X(GRPC_DEADLINE, "grpc_deadline", "deadline of the gRPC call has passed")                                      \
+	/* the proxy, tunnels */                                                                                       \
+	X(TUNNEL_AUTHORITY, "tunnel_authority", "a tunnel was asked for to what is no address of this workload")       \
+	X(TUNNEL_DENIED, "tunnel_denied", "endpoint's policy does not allow the tunnel")                               \
+	X(TUNNEL_REFUSED, "tunnel_refused", "endpoint did not take the tunnel")
 
 enum trm_reason {
 #define X(name, label, text) TRM_REASON_##name,

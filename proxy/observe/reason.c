@@ -39,6 +39,9 @@ static const char *const flags[TRM_REASON_MAX] = {
 	[TRM_REASON_H2_PROTOCOL] = "DPE",
 	[TRM_REASON_H2_PING_TIMEOUT] = "UC",
 	[TRM_REASON_GRPC_DEADLINE] = "UT",
+	[TRM_REASON_TUNNEL_AUTHORITY] = "NR",
+	[TRM_REASON_TUNNEL_DENIED] = "UAEX",
+	[TRM_REASON_TUNNEL_REFUSED] = "UF",
 };
 
 const char *reason_flags(enum trm_reason reason)

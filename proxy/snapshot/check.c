@@ -134,6 +134,10 @@ static const char *check_endpoint(const Trammel__V1__Endpoint *e)
 		return "an endpoint's workload has a malformed name";
 	if (*e->spiffe_id ? !is_spiffe_id(e->spiffe_id, NULL) : e->mtls)
 		return "an endpoint's SPIFFE ID is missing or malformed";
+	if (e->tunnel != TRAMMEL__V1__TUNNEL__TUNNEL_NONE && e->tunnel != TRAMMEL__V1__TUNNEL__TUNNEL_HBONE)
+		return "an endpoint has an unknown tunnel";
+	if (e->tunnel != TRAMMEL__V1__TUNNEL__TUNNEL_NONE && !e->mtls)
+		return "an endpoint has a tunnel without mTLS";
 	return NULL;
 }
 

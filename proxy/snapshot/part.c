@@ -62,6 +62,7 @@ static void endpoint_fill(struct room *room, const Trammel__V1__Endpoint *from, 
 				 .ready = from->ready,
 				 .terminating = from->terminating,
 				 .mtls = from->mtls,
+				 .hbone = from->tunnel == TRAMMEL__V1__TUNNEL__TUNNEL_HBONE,
 				 .spiffe_id = take_text(room, from->spiffe_id),
 				 .workload = take_text(room, from->workload),
 				 .namespace = take_text(room, from->namespace_) };

@@ -65,6 +65,7 @@ struct self {
 struct endpoint {
 	struct addr addr;
 	bool ready, terminating, mtls;
+	bool hbone; /* mtls by a tunnel to port 15008; else on its own port */
 	const char *spiffe_id, *workload, *namespace;
 };
 

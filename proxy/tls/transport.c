@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transport: see transport.h. This file is the socket; transport_tls.c is what stands on it. */
+/* Transport: see transport.h. This file is the socket; transport_tls.c is what stands on it, transport_carrier.c what may stand in its place. */
 #include "proxy/tls/transport.h"
 
 #include <errno.h>
@@ -94,6 +94,8 @@ int transport_socket_recv(struct transport *t, char *dst, size_t cap, size_t *re
 		return TRANSPORT_E_END;
 	if (!t->readable)
 		return TRANSPORT_E_AGAIN;
+	if (t->carrier)
+		return transport_carrier_recv(t, dst, cap, ret_n);
 	do {
 		n = recv(t->fd, dst, cap, 0);
 	} while (n < 0 && errno == EINTR);
@@ -125,6 +127,8 @@ int transport_socket_send(struct transport *t, const char *p, size_t n, size_t *
 	*ret_n = 0;
 	if (t->write_failed)
 		return -EPIPE;
+	if (t->carrier)
+		return transport_carrier_send(t, p, n, ret_n);
 	do {
 		done = send(t->fd, p, n, MSG_NOSIGNAL);
 	} while (done < 0 && errno == EINTR);
@@ -176,7 +180,16 @@ static void event_deliver(struct transport *t)
 
 static void on_again(struct loop_task *task)
 {
-	event_deliver(container_of(task, struct transport, again));
+	struct transport *t = container_of(task, struct transport, again);
+
+	if (t->writable_again) {
+		t->writable_again = false;
+		if (transport_pending(t) > 0)
+			(void)transport_flush(t); /* a failure shows as write_failed */
+		else
+			t->stuck = false;
+	}
+	event_deliver(t);
 }
 
 static void on_ready(struct loop_io *io, uint32_t revents)
@@ -199,17 +212,19 @@ static void on_ready(struct loop_io *io, uint32_t revents)
 	event_deliver(t);
 }
 
-static int transport_init(struct transport *t, struct transport_shared *sh, int fd,
-			  void (*on_event)(struct transport *t))
+void transport_init(struct transport *t, struct transport_shared *sh, int fd, void (*on_event)(struct transport *t))
 {
-	int one = 1;
-
 	*t = (struct transport){ .shared = sh, .fd = fd, .on_event = on_event };
 	buf_init(&t->out, TRANSPORT_OUT_BYTES);
 	buf_init(&t->in, IN_PLAIN_MAX);
 	buf_init(&t->cipher, TRANSPORT_OUT_BYTES);
+}
+
+static void nodelay_set(int fd)
+{
+	int one = 1;
+
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* slower without, not wrong */
-	return 0;
 }
 
 static void keepalive_set(int fd)
@@ -228,11 +243,12 @@ static void keepalive_set(int fd)
 
 int transport_accept(struct transport *t, struct transport_shared *sh, int fd, void (*on_event)(struct transport *t))
 {
-	int r = transport_init(t, sh, fd, on_event);
+	int r;
 
+	transport_init(t, sh, fd, on_event);
+	nodelay_set(fd);
 	t->state = TRANSPORT_OPEN; /* bytes that are there already are reported when it is added to the loop */
-	if (r == 0)
-		r = loop_io_add(sh->loop, &t->io, fd, EVENTS, on_ready);
+	r = loop_io_add(sh->loop, &t->io, fd, EVENTS, on_ready);
 	if (r < 0) {
 		close(fd);
 		*t = (struct transport){ .fd = -1 };
@@ -265,7 +281,8 @@ int transport_connect(struct transport *t, struct transport_shared *sh, const st
 	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	(void)transport_init(t, sh, fd, on_event);
+	transport_init(t, sh, fd, on_event);
+	nodelay_set(fd);
 	if (dial->keepalive)
 		keepalive_set(fd);
 	if (dial->client)
@@ -287,7 +304,8 @@ int transport_start_server(struct transport *t, struct tls_identity *id)
 
 	if (r < 0)
 		return r;
-	keepalive_set(t->fd);
+	if (!t->carrier)
+		keepalive_set(t->fd);
 	t->state = TRANSPORT_HANDSHAKE;
 	t->shared->n_handshakes++;
 	transport_poke(t);
@@ -313,10 +331,8 @@ int transport_start_client(struct transport *t, struct tls_identity *id, enum tl
 	return 0;
 }
 
-void transport_close(struct transport *t)
+static void let_go(struct transport *t, bool reset)
 {
-	if (!t->shared)
-		return;
 	if (t->state == TRANSPORT_HANDSHAKE && t->is_server)
 		t->shared->n_handshakes--;
 	loop_task_cancel(&t->again);
@@ -326,8 +342,17 @@ void transport_close(struct transport *t)
 	buf_done(&t->in);
 	transport_tls_free(t);
 	t->peer = tls_peer_unref(t->peer);
-	close(t->fd);
+	if (t->carrier)
+		transport_carrier_close(t, reset);
+	else
+		close(t->fd);
 	*t = (struct transport){ .fd = -1 };
+}
+
+void transport_close(struct transport *t)
+{
+	if (t->shared)
+		let_go(t, false);
 }
 
 void transport_reset(struct transport *t)
@@ -336,8 +361,9 @@ void transport_reset(struct transport *t)
 
 	if (!t->shared)
 		return;
-	(void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	transport_close(t);
+	if (!t->carrier)
+		(void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	let_go(t, true);
 }
 
 /* Reading */
@@ -401,7 +427,8 @@ void transport_ack_now(struct transport *t)
 {
 	int one = 1;
 
-	(void)setsockopt(t->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one)); /* slower without, not wrong */
+	if (!t->carrier)
+		(void)setsockopt(t->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one)); /* slower without, not wrong */
 }
 
 void transport_poke(struct transport *t)
@@ -421,7 +448,10 @@ static void end_try(struct transport *t)
 			return; /* FIN after close_notify has left */
 	}
 	t->end_sent = true;
-	(void)shutdown(t->fd, SHUT_WR); /* fails only when the peer is gone already */
+	if (t->carrier)
+		t->carrier->ops->end(t->carrier);
+	else
+		(void)shutdown(t->fd, SHUT_WR); /* fails only when the peer is gone already */
 }
 
 void transport_end(struct transport *t)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transport: a TCP socket, plain or under TLS, with one set of verbs
+ * Transport: a TCP socket or a stream of a tunnel, plain or under TLS, with one set of verbs
  *
  * Edge-triggered and registered once: no epoll_ctl() while it lives. A wake-up does at most one recv() into scratch
  * memory shared by the worker, and what is to be sent leaves in one send(), tried at once, never waiting for EPOLLOUT
@@ -58,8 +58,29 @@ enum {
 	TRANSPORT_E_END = 2,   /* the peer has ended its direction in order (FIN, close_notify) */
 };
 
+struct transport;
+struct transport_carrier;
+
+/* What a carrier does for the transport that stands on it. Each may be called from within transport verbs alone. */
+struct transport_carrier_ops {
+	/* As recv(): 0 and 1 to @cap bytes, TRANSPORT_E_AGAIN, TRANSPORT_E_END, or negative errno. What was taken may be sent anew. */
+	int (*recv)(struct transport_carrier *c, char *dst, size_t cap, size_t *ret_n);
+	/* As send(): 0 and 0 to @n bytes taken; fewer than @n: transport_carrier_ready(TRANSPORT_WRITABLE) comes. Negative errno: broken. */
+	int (*send)(struct transport_carrier *c, const char *p, size_t n, size_t *ret_n);
+	void (*end)(struct transport_carrier *c); /* our direction, in order */
+	/* The transport lets go, for ever. @reset: the peer is to see that it was no orderly end. Before it was opened: give it up. */
+	void (*close)(struct transport_carrier *c, bool reset);
+};
+
+/* In the place of a socket: embedded in a stream, which outlives the transport's hold on it. */
+struct transport_carrier {
+	const struct transport_carrier_ops *ops;
+	struct transport *t; /* NULL: none stands on it (any more) */
+};
+
 struct transport {
 	struct transport_shared *shared;
+	struct transport_carrier *carrier; /* NULL: @fd */
 	struct loop_io io;
 	struct loop_task again;
 	int fd;
@@ -84,6 +105,7 @@ struct transport {
 	bool end_wanted, end_sent;
 	bool write_failed;
 	bool is_server;
+	bool writable_again; /* carrier: it takes bytes again, and was not given any yet */
 	uint8_t alpn; /* enum tls_alpn, after the handshake */
 };
 
@@ -101,6 +123,29 @@ struct transport_dial {
 /** transport_connect() - start dialling; the state is CONNECTING or already OPEN on 0; on failure nothing is held */
 MUST_CHECK int transport_connect(struct transport *t, struct transport_shared *sh, const struct transport_dial *dial,
 				 void (*on_event)(struct transport *t));
+
+/**
+ * transport_attach() - stand on a carrier; the state is CONNECTING until transport_carrier_opened()
+ *
+ * Not on the caller's stack: no on_event before the next turn.
+ */
+void transport_attach(struct transport *t, struct transport_shared *sh, struct transport_carrier *c,
+		      void (*on_event)(struct transport *t));
+
+/* What a carrier tells; nothing where no transport stands on it. on_event comes in the next turn: it may close anything. */
+
+/** transport_carrier_opened() - bytes may go; @peer (NULL: none) is who is proven at the other end: a reference is taken */
+void transport_carrier_opened(struct transport_carrier *c, struct tls_peer *peer);
+/** transport_carrier_failed() - it did not open, with what transport.error and .reason are to say */
+void transport_carrier_failed(struct transport_carrier *c, int error, enum trm_reason reason);
+
+enum {
+	TRANSPORT_READABLE = 1, /* recv() has bytes, an end or an error */
+	TRANSPORT_WRITABLE = 2, /* send() takes bytes again */
+	TRANSPORT_BROKEN = 4,	/* both directions are gone; recv() and send() say how */
+};
+/** transport_carrier_ready() - @what: some of these */
+void transport_carrier_ready(struct transport_carrier *c, unsigned int what);
 
 /**
  * transport_start_server() - the peer is going to speak TLS (its first bytes may have been put back)

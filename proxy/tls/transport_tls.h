@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transport: the part that speaks TLS. For transport.c alone. */
+/* Transport: what its files are to each other. For them alone. */
 #ifndef TRAMMEL_PROXY_TLS_TRANSPORT_TLS_H
 #define TRAMMEL_PROXY_TLS_TRANSPORT_TLS_H
 
@@ -19,5 +19,12 @@ void transport_tls_end(struct transport *t);
 /* In transport.c: recv() and send() with the bookkeeping. send: 0 and *ret_n may be 0 (EAGAIN). */
 MUST_CHECK int transport_socket_recv(struct transport *t, char *dst, size_t cap, size_t *ret_n);
 MUST_CHECK int transport_socket_send(struct transport *t, const char *p, size_t n, size_t *ret_n);
+
+void transport_init(struct transport *t, struct transport_shared *sh, int fd, void (*on_event)(struct transport *t));
+
+/* In transport_carrier.c: the same on a carrier. */
+MUST_CHECK int transport_carrier_recv(struct transport *t, char *dst, size_t cap, size_t *ret_n);
+MUST_CHECK int transport_carrier_send(struct transport *t, const char *p, size_t n, size_t *ret_n);
+void transport_carrier_close(struct transport *t, bool reset);
 
 #endif

@@ -22,6 +22,7 @@ static void check_service(const struct service *svc, void *user)
 			const struct endpoint *e = &svc->ports[i].endpoints[k];
 
 			FUZZ_CHECK(e->addr.port && (!e->mtls || !strncmp(e->spiffe_id, "spiffe://", 9)));
+			FUZZ_CHECK(e->mtls || !e->hbone);
 			ready += e->ready;
 		}
 		FUZZ_CHECK(ready == svc->ports[i].n_ready);

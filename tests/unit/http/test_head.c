@@ -39,6 +39,7 @@ static const char *const names[HTTP_FIELD_IDS] = {
 	[HTTP_FIELD_CONTENT_TYPE] = "content-type",
 	[HTTP_FIELD_DATE] = "date",
 	[HTTP_FIELD_SERVER] = "server",
+	[HTTP_FIELD_GRPC_TIMEOUT] = "grpc-timeout",
 };
 
 static void test_names(void **state)

@@ -232,6 +232,8 @@ static void other_kinds(void **state)
 	assert_string_equal(r->slice.endpoints[0].hostname, "a");
 	assert_false(r->slice.endpoints[1].ready);
 	assert_true(r->slice.endpoints[1].terminating);
+	assert_false(r->slice.hbone);
+	assert_string_equal(r->slice.service_account, "");
 	r = model_resources(b.model, RESOURCE_PEER_AUTHENTICATION, &n)[0];
 	assert_int_equal(n, 2);
 	assert_int_equal(r->peer_auth.mode, MODEL_MTLS_STRICT);

@@ -14,6 +14,10 @@ struct refusal {
 #define SLICE(rest)                                              \
 	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n" \
 	"metadata: {name: s, labels: {kubernetes.io/service-name: web}}\n" rest
+#define TUNNEL(label, rest)                                                        \
+	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: s\n" \
+	"  labels: {kubernetes.io/service-name: web" label "}\n" rest             \
+	"addressType: IPv4\nendpoints: []\nports: [{port: 1}]\n"
 #define PA(spec) \
 	"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: a}\nspec:\n" spec
 #define CM(rest) "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: trammel, namespace: trammel-system}\n" rest
@@ -188,6 +192,18 @@ static const struct refusal refusals[] = {
 	{"slice of a selector",
 	 SVC("  selector: {a: b}\n" PORT) "---\n" SLICE("addressType: IPv4\nendpoints: []\nports: [{port: 1}]\n"), 8,
 	 "metadata.labels[\"kubernetes.io/service-name\"]", "has a selector"},
+	{"slice tunnel", TUNNEL(", networking.istio.io/tunnel: https", ""), 5,
+	 "metadata.labels[\"networking.istio.io/tunnel\"]", "unknown tunnel \"https\": write http"},
+	{"slice tunnel of nobody", TUNNEL(", networking.istio.io/tunnel: http", ""), 4, "metadata.annotations",
+	 "alpha.istio.io/kubernetes-serviceaccounts is missing"},
+	{"slice redirection", TUNNEL("", "  annotations: {ambient.istio.io/redirection: yes please}\n"), 6,
+	 "metadata.annotations[\"ambient.istio.io/redirection\"]", "write enabled or disabled"},
+	{"slice redirection of nobody", TUNNEL("", "  annotations: {ambient.istio.io/redirection: enabled}\n"), 6,
+	 "metadata.annotations[\"alpha.istio.io/kubernetes-serviceaccounts\"]", "missing"},
+	{"slice tunnel of two",
+	 TUNNEL(", networking.istio.io/tunnel: http",
+		"  annotations: {alpha.istio.io/kubernetes-serviceaccounts: \"a,b\"}\n"),
+	 6, "metadata.annotations[\"alpha.istio.io/kubernetes-serviceaccounts\"]", "not a name"},
 	/* PeerAuthentication */
 	{"mode", PA("  mtls: {mode: strict}\n"), 5, "spec.mtls.mode", "unknown mode \"strict\""},
 	{"mode type", PA("  mtls: {mode: true}\n"), 5, "spec.mtls.mode", "a string is needed"},

@@ -161,6 +161,81 @@ static void slices_by_hand(void **state)
 	bed_done(&b);
 }
 
+/* HBONE: by the label of a workload, by the mark of a slice; never where policy or the port says plaintext. */
+static void tunnels(void **state)
+{
+	static const char text[] =
+		"apiVersion: v1\nkind: Service\nmetadata: {name: ext, namespace: shop}\nspec: {ports: [{port: 80}]}\n---\n"
+		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a, namespace: shop, labels: "
+		"{kubernetes.io/service-name: ext, networking.istio.io/tunnel: http}, annotations: "
+		"{alpha.istio.io/kubernetes-serviceaccounts: far}}\n"
+		"addressType: IPv4\nports: [{port: 8080}]\nendpoints: [{addresses: [192.0.2.1, 10.78.0.3]}]\n---\n"
+		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: b, namespace: shop, labels: "
+		"{kubernetes.io/service-name: ext}, annotations: {ambient.istio.io/redirection: enabled, "
+		"alpha.istio.io/kubernetes-serviceaccounts: farther}}\n"
+		"addressType: IPv4\nports: [{port: 8080}]\nendpoints: [{addresses: [192.0.2.2]}]\n---\n"
+		"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: c, namespace: shop, labels: "
+		"{kubernetes.io/service-name: ext}, annotations: {ambient.istio.io/redirection: disabled}}\n"
+		"addressType: IPv4\nports: [{port: 8080}]\nendpoints: [{addresses: [192.0.2.2, 192.0.2.3]}]\n---\n"
+		"apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{name: a, port: 80}, "
+		"{name: b, port: 81}]}\n---\n"
+		"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\n"
+		"spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {81: {mode: DISABLE}}}\n";
+	static const char *const labels[] = {"app=web", "networking.istio.io/tunnel=http"};
+	static const char *const others[] = {"app=other", "networking.istio.io/tunnel=none"};
+	static const struct {
+		bool hbone;
+		const char *spiffe_id;
+	} by_hand[] = {
+		{false, "spiffe://cluster.local/ns/default/sa/other"}, /* 10.78.0.3: a workload is what it says itself */
+		{true, "spiffe://cluster.local/ns/shop/sa/far"},
+		{true, "spiffe://cluster.local/ns/shop/sa/farther"}, /* not the plaintext of slice c */
+		{false, ""},
+	};
+	struct addr a = ip("10.78.0.2"), other = ip("10.78.0.3");
+	const struct mesh_service *svc;
+	const struct mesh_endpoint *e;
+	struct mesh_snapshot *s;
+	struct bed b;
+
+	bed_init(&b);
+	bed_apply(&b, text);
+	no_complaints(b.model);
+	assert_int_equal(model_workload_set(b.model, &(struct model_workload){.id = 1,
+									      .namespace = "default",
+									      .name = "w",
+									      .labels = labels,
+									      .n_labels = 2,
+									      .addresses = &a,
+									      .n_addresses = 1}),
+			 0);
+	assert_int_equal(model_workload_set(b.model, &(struct model_workload){.id = 2,
+									      .namespace = "default",
+									      .name = "v",
+									      .service_account = "other",
+									      .labels = others,
+									      .n_labels = 2,
+									      .addresses = &other,
+									      .n_addresses = 1}),
+			 0);
+	s = snapshot(&b, 1);
+	svc = mesh_snapshot_service_find(s, "default", "web");
+	assert_true(svc->ports[0].endpoints[0].mtls && svc->ports[0].endpoints[0].hbone);
+	assert_true(!svc->ports[1].endpoints[0].mtls && !svc->ports[1].endpoints[0].hbone);
+	assert_true(mesh_snapshot_workload_find(s, "default", "w")->hbone);
+	assert_false(mesh_snapshot_workload_find(s, "default", "v")->hbone);
+	svc = mesh_snapshot_service_find(s, "shop", "ext");
+	assert_int_equal(svc->ports[0].n_endpoints, ARRAY_SIZE(by_hand));
+	for (size_t i = 0; i < ARRAY_SIZE(by_hand); i++) {
+		e = &svc->ports[0].endpoints[i];
+		assert_int_equal(e->hbone, by_hand[i].hbone);
+		assert_int_equal(e->mtls, by_hand[i].spiffe_id[0] != '\0');
+		assert_string_equal(e->spiffe_id, by_hand[i].spiffe_id);
+	}
+	mesh_snapshot_unref(s);
+	bed_done(&b);
+}
+
 /* What proxies answer themselves is plaintext, whatever the policy; it says so where a service leads there too. */
 static void open_ports_are_plaintext(void **state)
 {
@@ -622,6 +697,7 @@ int main(void)
 		cmocka_unit_test(endpoints_follow_workloads),
 		cmocka_unit_test(selectors_need_all_labels),
 		cmocka_unit_test(slices_by_hand),
+		cmocka_unit_test(tunnels),
 		cmocka_unit_test(open_ports_are_plaintext),
 		cmocka_unit_test(inbound_tables),
 		cmocka_unit_test(peer_authentication_precedence),

@@ -45,6 +45,7 @@ struct fake_service *fake_service_add(struct fake_mesh *m)
 	s->endpoints[0] = (struct mesh_endpoint){ .addr = addr_of(text),
 						  .ready = true,
 						  .mtls = true,
+						  .hbone = i == 2, /* one of the three that tests look at */
 						  .spiffe_id = "spiffe://cluster.local/ns/default/sa/server",
 						  .workload = s->name,
 						  .namespace = "default" };
@@ -105,6 +106,7 @@ struct mesh_snapshot *fake_cut(struct fake_mesh *m)
 							  .namespace = "default",
 							  .name = s->names[i],
 							  .service_account = s->names[i],
+							  .hbone = i == 1,
 							  .spiffe_id = s->ids[i],
 							  .addresses = &s->addresses[i],
 							  .n_addresses = 1,

@@ -74,6 +74,7 @@ static void test_destinations(void **state)
 	assert_int_equal(d.port->n_ready, 1);
 	assert_int_equal(d.port->endpoints[0].addr.port, 8080);
 	assert_string_equal(d.port->endpoints[0].spiffe_id, "spiffe://cluster.local/ns/default/sa/server");
+	assert_false(d.port->endpoints[0].hbone);
 	assert_int_equal(d.protocol, APP_HTTP1);
 	assert_true(ask(&c, "10.9.0.2:81"));
 	d = look(&c, "10.9.0.2:81");
@@ -84,12 +85,13 @@ static void test_destinations(void **state)
 	d = look(&c, "10.8.0.3:8080");
 	assert_int_equal(d.kind, DEST_ENDPOINT);
 	assert_string_equal(d.endpoint->workload, "svc2");
+	assert_true(d.endpoint->hbone);
 	assert_string_equal(d.service->name, "svc2");
 	assert_int_equal(d.port->port, 80);
 	assert_true(ask(&c, "10.7.0.2:8080"));
 	d = look(&c, "10.7.0.2:8080");
 	assert_int_equal(d.kind, DEST_ENDPOINT);
-	assert_true(d.endpoint->mtls);
+	assert_true(d.endpoint->mtls && d.endpoint->hbone);
 	assert_null(d.service);
 	assert_true(ask(&c, "192.0.2.1:443"));
 	assert_int_equal(look(&c, "192.0.2.1:443").kind, DEST_UNKNOWN);

@@ -230,6 +230,9 @@ SPOIL(ep_port, ep.port, 0)
 SPOIL(ep_id_missing, ep.spiffe_id, TEXT(""))
 SPOIL(ep_id_bad, ep.spiffe_id, TEXT("spiffe://cluster.local"))
 SPOIL(ep_workload, ep.workload, TEXT("a\"b c"))
+SPOIL(ep_tunnel, ep.tunnel, (Trammel__V1__Tunnel)2)
+SPOIL(ep_tunnel_negative, ep.tunnel, (Trammel__V1__Tunnel)-1)
+SPOIL(ep_tunnel_plain, ep.tunnel, TRAMMEL__V1__TUNNEL__TUNNEL_HBONE; s->ep.mtls = false)
 SPOIL(dest_name, r[DEST].name, TEXT("addr/10.9.0.1"))
 SPOIL(dest_form, r[DEST].name, TEXT("addr/010.9.0.1:80"))
 SPOIL(dest_form6, r[DEST].name, TEXT("addr/[fd00:0::1]:80"))
@@ -294,6 +297,9 @@ static void test_refused(void **state)
 		CASE(ep_id_missing, "SPIFFE"),
 		CASE(ep_id_bad, "SPIFFE"),
 		CASE(ep_workload, "malformed"),
+		CASE(ep_tunnel, "unknown tunnel"),
+		CASE(ep_tunnel_negative, "unknown tunnel"),
+		CASE(ep_tunnel_plain, "without mTLS"),
 		CASE(dest_name, "form"),
 		CASE(dest_form, "form"),
 		CASE(dest_form6, "form"),
