@@ -2,7 +2,7 @@
 
 // flood MODE TARGET [flags]: calls package echo at host:port, and prints what it saw as one line of JSON.
 //
-//	many      channels x streams, all open at once; each echoes two numbers, then half-closes
+//	many      channels x streams, all open at once unless -apart; each echoes two numbers, then half-closes
 //	cancel    leaves streams in the middle and asks the server when it saw that
 //	deadline  calls that outlive their deadline; how long they took and what the server was told
 //	hold      one stream, a number a second each way for so many seconds
@@ -45,6 +45,8 @@ var (
 	afterMs  = flag.Int("deadline-ms", 500, "deadline: how long a call may take")
 	code     = flag.Int("code", 5, "fail: which status")
 	message  = flag.String("message", "so be it", "fail: which words")
+	apart    = flag.Bool("apart", false, "many: no stream waits for the others")
+	id       = flag.String("id", "", "x-request-id of all calls")
 	withinS  = flag.Int("within", 120, "the whole of it, in seconds: a bound for what hangs")
 )
 
@@ -60,6 +62,9 @@ func main() {
 	flag.CommandLine.Parse(os.Args[3:])
 	ctx, stop := context.WithTimeout(context.Background(), time.Duration(*withinS)*time.Second)
 	defer stop()
+	if *id != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", *id)
+	}
 	r, err := modes[os.Args[1]](ctx, os.Args[2])
 	if r == nil {
 		r = report{}
@@ -166,7 +171,9 @@ func many(ctx context.Context, target string) (report, error) {
 					t.mutex.Unlock()
 				}
 				open.Done()
-				<-all
+				if !*apart {
+					<-all
+				}
 				if err == nil {
 					err = trade(s, number+1)
 				}
@@ -340,7 +347,7 @@ func meta(ctx context.Context, target string) (report, error) {
 	sent := metadata.MD{
 		"x-echo-twice": {"one", "two"}, "x-echo-raw-bin": {"\x00\xff\x80 raw\n"}, "x-echo-empty": {""}, "x-echo-long": {string(slices.Repeat([]byte("long "), 1600)[:7999])},
 	}
-	s, err := chat(metadata.NewOutgoingContext(ctx, sent), c)
+	s, err := chat(with(ctx, sent), c)
 	if err != nil {
 		return nil, err
 	}
@@ -361,6 +368,11 @@ func meta(ctx context.Context, target string) (report, error) {
 		}
 	}
 	return report{"head": len(head), "trail": len(trail)}, err
+}
+
+func with(ctx context.Context, more metadata.MD) context.Context {
+	old, _ := metadata.FromOutgoingContext(ctx)
+	return metadata.NewOutgoingContext(ctx, metadata.Join(old, more))
 }
 
 func health(ctx context.Context, target string) (report, error) {
