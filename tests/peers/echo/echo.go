@@ -10,7 +10,7 @@
 //	Seen(StringValue) returns (StringValue)                 what became of the call with this x-call-id, as JSON
 //
 // Header and trailer of each answer repeat the call's x-echo-* metadata; the header says in x-deadline-ms how long the
-// server was told it has, when it was told.
+// server was told it has, when it was told, and in x-saw-client-cert what x-forwarded-client-cert it saw.
 package echo
 
 import (
@@ -90,6 +90,9 @@ func echoed(ctx context.Context) (head, trail metadata.MD) {
 			head[key] = values
 			trail["x-trail-"+strings.TrimPrefix(key, "x-echo-")] = values
 		}
+	}
+	if who := in.Get("x-forwarded-client-cert"); len(who) > 0 {
+		head["x-saw-client-cert"] = who
 	}
 	if at, ok := ctx.Deadline(); ok {
 		head.Set("x-deadline-ms", fmt.Sprint(time.Until(at).Milliseconds()))
