@@ -345,7 +345,7 @@ func meta(ctx context.Context, target string) (report, error) {
 	}
 	defer c.Close()
 	sent := metadata.MD{
-		"x-echo-twice": {"one", "two"}, "x-echo-raw-bin": {"\x00\xff\x80 raw\n"}, "x-echo-empty": {""}, "x-echo-long": {string(slices.Repeat([]byte("long "), 1600)[:7999])},
+		"x-echo-twice": {"one", "two"}, "x-echo-raw-bin": {"\x00\xff\x80 raw\n"}, "x-echo-empty": {""}, "x-echo-long": {string(slices.Repeat([]byte("long "), 800)[:3999])},
 	}
 	s, err := chat(with(ctx, sent), c)
 	if err != nil {
