@@ -44,6 +44,20 @@ void h2_stream_reset_after_end(struct h2_stream *s, uint32_t code)
 	s->reset_code = code;
 }
 
+void h2_stream_consume(struct h2_stream *s)
+{
+	nghttp2_session *session = s->c->session;
+
+	if (s->unconsumed == 0 || !session)
+		return;
+	/* no memory: reads fail too. The connection's room outlives the stream: what is not given back is lost to all. */
+	if (s->id == 0)
+		(void)nghttp2_session_consume_connection(session, s->unconsumed);
+	else
+		(void)nghttp2_session_consume(session, s->id, s->unconsumed);
+	s->unconsumed = 0;
+}
+
 void h2_stream_done(struct h2_stream *s, uint32_t code)
 {
 	struct h2_conn *c = s->c;
@@ -51,9 +65,8 @@ void h2_stream_done(struct h2_stream *s, uint32_t code)
 	s->detached = true;
 	list_remove(&s->closed_link);
 	list_remove(&s->drained_link);
+	h2_stream_consume(s);
 	if (s->id && c->session) {
-		if (s->unconsumed)
-			(void)nghttp2_session_consume_connection(c->session, s->unconsumed);
 		(void)nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
 		if (!s->recv_end || !s->sent_end)
 			h2_stream_reset(s, code);
@@ -150,14 +163,6 @@ bool h2_stream_is_full(struct h2_stream *s)
 {
 	s->full = !s->closed && s->out.len >= H2_STREAM_OUT;
 	return s->full;
-}
-
-void h2_stream_consume(struct h2_stream *s)
-{
-	if (s->unconsumed == 0 || s->closed)
-		return;
-	(void)nghttp2_session_consume(s->c->session, s->id, s->unconsumed); /* no memory: its reads fail too */
-	s->unconsumed = 0;
 }
 
 /* Heads and ends */

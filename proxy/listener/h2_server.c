@@ -4,6 +4,8 @@
  *
  * A stream's memory lives until HTTP/2 is done with it, its exchange until both messages are over; either may end
  * first. What a stream receives while nobody may read it is counted against its window, so it is never more than that.
+ *
+ * Length: connection and streams hold on to each other's life; to be split in two once that has settled.
  */
 #include <errno.h>
 #include "base/clock.h"

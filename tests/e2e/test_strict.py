@@ -149,7 +149,8 @@ def test_nothing_of_a_stranger_passes_by_http_on_an_http_port(mesh, outsider, ca
                 got += part
         except ConnectionError:
             pass
-    assert got.startswith(b"HTTP/1.1 ") and b"evil" not in got, got
+    h2 = case == "HTTP/2 first"  # which is read as HTTP/2: what follows the preface is no frame
+    assert (h2 or got.startswith(b"HTTP/1.1 ")) and b"evil" not in got, got
     assert b" 200 " in got.split(b"\r\n")[0] or b'"open"' not in got, got
 
 

@@ -26,7 +26,9 @@ from pod_vectors import Control
 from wait import eventually
 
 POD = os.path.join(LIB, "pod_vectors.py")
-REQUESTS, RESPONSES = vectors.load("h1_request.txt"), vectors.load("h1_response.txt")
+# A whole preface at the start is HTTP/2 to the proxy, though not to the codec of HTTP/1.1 (tests/unit/http).
+REQUESTS = [c for c in vectors.load("h1_request.txt") if c.name != "SM22-pri"]
+RESPONSES = vectors.load("h1_response.txt")
 BYTEWISE_BYTES = 300  # longer ones say nothing new
 SEED = random.SystemRandom().randrange(1 << 32)
 
