@@ -89,14 +89,6 @@ char *rpc_message_encode(const char *text)
 	return out;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 char *rpc_message_decode(struct str text)
 {
 	char *out = malloc(MIN(text.n, (size_t)MESSAGE_MAX) + 1);
@@ -107,8 +99,8 @@ char *rpc_message_decode(struct str text)
 	for (size_t i = 0; i < text.n && o < MESSAGE_MAX; i++) {
 		char c = text.p[i];
 
-		if (c == '%' && i + 2 < text.n && hex_digit(text.p[i + 1]) >= 0 && hex_digit(text.p[i + 2]) >= 0) {
-			c = (char)(hex_digit(text.p[i + 1]) << 4 | hex_digit(text.p[i + 2]));
+		if (c == '%' && i + 2 < text.n && str_hex_digit(text.p[i + 1]) >= 0 && str_hex_digit(text.p[i + 2]) >= 0) {
+			c = (char)(str_hex_digit(text.p[i + 1]) << 4 | str_hex_digit(text.p[i + 2]));
 			i += 2;
 		}
 		out[o++] = c ? c : ' ';

@@ -57,12 +57,6 @@ struct listening *listening_close(struct listening *l)
 	return NULL;
 }
 
-static bool is_proxy_port(uint16_t port)
-{
-	return port == TRM_PORT_OUTBOUND || port == TRM_PORT_INBOUND || port == TRM_PORT_READY || port == TRM_PORT_METRICS ||
-	       port == TRM_PORT_DNS || port == TRM_PORT_HBONE;
-}
-
 static int on_socket(const struct nlmsghdr *h, void *user)
 {
 	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(h);
@@ -74,7 +68,7 @@ static int on_socket(const struct nlmsghdr *h, void *user)
 		memcpy(a.ip + 12, m->id.idiag_src, 4);
 	else
 		memcpy(a.ip, m->id.idiag_src, 16);
-	if (addr_is_loopback(&a) || is_proxy_port(port))
+	if (addr_is_loopback(&a) || trm_port_is_proxys(port))
 		return MNL_CB_OK;
 	for (size_t i = 0; i < p->n; i++)
 		if (p->ports[i] == port)

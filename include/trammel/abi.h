@@ -20,6 +20,13 @@
 #define TRM_PORT_DNS	  15053
 #define TRM_PORT_METRICS  15090
 
+/* Is @port (host order) one that the proxy itself listens on, for anybody? */
+static inline int trm_port_is_proxys(__u16 port)
+{
+	return port == TRM_PORT_OUTBOUND || port == TRM_PORT_INBOUND || port == TRM_PORT_HBONE || port == TRM_PORT_READY ||
+	       port == TRM_PORT_DNS || port == TRM_PORT_METRICS;
+}
+
 /* Slots of the per-workload listener sockmap that sk_lookup steers to. */
 enum trm_slot {
 	TRM_SLOT_INBOUND = 0,

@@ -74,3 +74,25 @@ bool http_trailer_is_allowed(const struct http_field *f)
 			return false;
 	return true;
 }
+
+int http_expect_read(struct http_head *head, struct http_reject *ret_reject)
+{
+	const struct http_field *f = http_head_find(head, HTTP_FIELD_EXPECT);
+
+	if (!f)
+		return 0;
+	/* RFC 9110 section 10.1.1: nothing to expect in HTTP/1.0 or without a body */
+	if (head->version == HTTP_1_0) {
+		http_head_remove(head, HTTP_FIELD_EXPECT);
+		return 0;
+	}
+	for (uint16_t i = 0; i < head->n_fields; i++)
+		if (head->fields[i].id == HTTP_FIELD_EXPECT && !head->fields[i].removed &&
+		    !str_eq_nocase(head->fields[i].value, STR("100-continue")))
+			return http_refuse(ret_reject, 417, TRM_REASON_HTTP_SYNTAX, "unknown expectation");
+	if (head->body == HTTP_BODY_NONE || (head->body == HTTP_BODY_LENGTH && !head->body_bytes))
+		http_head_remove(head, HTTP_FIELD_EXPECT);
+	else
+		head->expect_continue = true;
+	return 0;
+}

@@ -17,4 +17,11 @@ bool http_trailer_is_allowed(const struct http_field *f);
 /** http_list_has() - does the comma-separated @list hold @token, in either case? */
 bool http_list_has(struct str list, struct str token);
 
+/**
+ * http_expect_read() - a request's Expect, once its version and body are known
+ *
+ * Sets expect_continue, or strikes the field out where there is nothing to wait for. Return: 0, HTTP_E_REJECT (417).
+ */
+MUST_CHECK int http_expect_read(struct http_head *head, struct http_reject *ret_reject);
+
 #endif

@@ -13,12 +13,6 @@
 #define METHOD_BYTES_MAX 32
 #define VERSION_BYTES	 9 /* " HTTP/1.1" */
 
-/* Without the port when it is the scheme's own: "a:80" and "a" are one authority in http. */
-static struct str authority_bare(struct str a, struct str default_port)
-{
-	return str_ends(a, default_port) ? (struct str){ a.p, a.n - default_port.n } : a;
-}
-
 /* "http://authority/path": RFC 9112 section 3.2.2. The authority is compared with Host at the end of the head. */
 static int absolute_form(struct http_head *head, struct str *ret_path, struct http_reject *ret_reject)
 {
@@ -170,7 +164,7 @@ static int host_read(struct http_head *head, struct http_reject *ret_reject)
 	}
 	if (head->target.n > 5 && (head->target.p[4] == 's' || head->target.p[4] == 'S'))
 		port = STR(":443");
-	if (!str_eq_nocase(authority_bare(head->authority, port), authority_bare(host->value, port)))
+	if (!uri_authority_is_same(head->authority, host->value, port))
 		return http_refuse(ret_reject, 400, TRM_REASON_HTTP_HOST, "Host differs from the request target");
 	return 0;
 }
@@ -204,28 +198,6 @@ static void upgrade_read(const struct h1_limits *limits, const struct h1_connect
 	head->upgrade = v;
 }
 
-static int expect_read(struct http_head *head, struct http_reject *ret_reject)
-{
-	const struct http_field *f = http_head_find(head, HTTP_FIELD_EXPECT);
-
-	if (!f)
-		return 0;
-	/* RFC 9110 section 10.1.1: nothing to expect in HTTP/1.0 or without a body */
-	if (head->version == HTTP_1_0) {
-		http_head_remove(head, HTTP_FIELD_EXPECT);
-		return 0;
-	}
-	for (uint16_t i = 0; i < head->n_fields; i++)
-		if (head->fields[i].id == HTTP_FIELD_EXPECT && !head->fields[i].removed &&
-		    !str_eq_nocase(head->fields[i].value, STR("100-continue")))
-			return http_refuse(ret_reject, 417, TRM_REASON_HTTP_SYNTAX, "unknown expectation");
-	if (head->body == HTTP_BODY_NONE || (head->body == HTTP_BODY_LENGTH && !head->body_bytes))
-		http_head_remove(head, HTTP_FIELD_EXPECT);
-	else
-		head->expect_continue = true;
-	return 0;
-}
-
 static int request_finish(struct h1_parser *p, struct http_head *head, struct http_reject *ret_reject)
 {
 	struct h1_connection c;
@@ -244,7 +216,7 @@ static int request_finish(struct h1_parser *p, struct http_head *head, struct ht
 		return r;
 	head->keep_alive = !c.close && (head->version == HTTP_1_1 || c.keep_alive);
 	upgrade_read(p->limits, &c, head);
-	return expect_read(head, ret_reject);
+	return http_expect_read(head, ret_reject);
 }
 
 static int request_read(struct h1_parser *p, struct pool *pool, struct str input, struct http_head *head,

@@ -182,11 +182,6 @@ static int crumbs_join(struct h2_head_in *in)
 	return http_head_add(in->head, HTTP_FIELD_OTHER, STR("cookie"), (struct str){ mem, (size_t)(p - mem) });
 }
 
-static struct str authority_bare(struct str a, struct str default_port)
-{
-	return str_ends(a, default_port) ? (struct str){ a.p, a.n - default_port.n } : a;
-}
-
 /* :authority and Host must say the same (RFC 9113 section 8.3.1); one of them is enough. */
 static int authority_read(struct h2_head_in *in)
 {
@@ -203,7 +198,7 @@ static int authority_read(struct h2_head_in *in)
 		h->authority = in->host;
 		return 0;
 	}
-	if (in->has_host && !str_eq_nocase(authority_bare(h->authority, port), authority_bare(in->host, port)))
+	if (in->has_host && !uri_authority_is_same(h->authority, in->host, port))
 		return http_refuse(&in->reject, 400, TRM_REASON_HTTP_HOST, "Host differs from :authority");
 	return 0;
 }
@@ -254,22 +249,6 @@ static int path_read(struct h2_head_in *in)
 	return uri_path_normalise(in->pool, h->target, &h->path, &in->reject);
 }
 
-static int expect_read(struct h2_head_in *in)
-{
-	struct http_head *h = in->head;
-
-	if (!http_head_has(h, HTTP_FIELD_EXPECT))
-		return 0;
-	for (uint16_t i = 0; i < h->n_fields; i++)
-		if (h->fields[i].id == HTTP_FIELD_EXPECT && !str_eq_nocase(h->fields[i].value, STR("100-continue")))
-			return http_refuse(&in->reject, 417, TRM_REASON_HTTP_SYNTAX, "unknown expectation");
-	if (h->body == HTTP_BODY_NONE || (h->body == HTTP_BODY_LENGTH && !h->body_bytes))
-		http_head_remove(h, HTTP_FIELD_EXPECT);
-	else
-		h->expect_continue = true;
-	return 0;
-}
-
 int h2_head_in_request(struct h2_head_in *in, bool ends)
 {
 	struct http_head *h = in->head;
@@ -295,7 +274,7 @@ int h2_head_in_request(struct h2_head_in *in, bool ends)
 	} else {
 		h->body = in->has_length ? HTTP_BODY_LENGTH : ends ? HTTP_BODY_NONE : HTTP_BODY_CHUNKED;
 	}
-	return expect_read(in);
+	return http_expect_read(h, &in->reject);
 }
 
 int h2_head_in_response(struct h2_head_in *in, const struct h1_asked *asked, bool ends)

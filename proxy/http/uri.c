@@ -225,3 +225,13 @@ bool uri_authority_is_valid(struct str a)
 		return true;
 	return a.p[i] == ':' && port_is_valid((struct str){ a.p + i + 1, a.n - i - 1 });
 }
+
+static struct str authority_bare(struct str a, struct str default_port)
+{
+	return str_ends(a, default_port) ? (struct str){ a.p, a.n - default_port.n } : a;
+}
+
+bool uri_authority_is_same(struct str a, struct str b, struct str default_port)
+{
+	return str_eq_nocase(authority_bare(a, default_port), authority_bare(b, default_port));
+}

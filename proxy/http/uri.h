@@ -28,4 +28,7 @@ MUST_CHECK int uri_path_normalise(struct pool *pool, struct str target, struct s
 /** uri_authority_is_valid() - host[:port], RFC 3986 host names, IPv4 or [IPv6]; no user, no empty host or port */
 bool uri_authority_is_valid(struct str authority);
 
+/** uri_authority_is_same() - letters of either case; @default_port (":80", the scheme's own) may stand or not: "a:80" is "a" in http */
+bool uri_authority_is_same(struct str a, struct str b, struct str default_port);
+
 #endif

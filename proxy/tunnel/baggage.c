@@ -92,12 +92,6 @@ int baggage_format(const struct baggage *b, struct pool *pool, struct str *ret)
 	return ret->n <= BAGGAGE_MAX_BYTES ? 0 : -EINVAL;
 }
 
-static int hex_of(char c)
-{
-	c = ascii_lower(c);
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int value_decode(struct str raw, struct pool *pool, struct str *ret)
 {
 	char *mem = pool_alloc(pool, raw.n + 1), *p = mem;
@@ -108,9 +102,9 @@ static int value_decode(struct str raw, struct pool *pool, struct str *ret)
 		char c = raw.p[i];
 
 		if (c == '%') {
-			if (raw.n - i < 3 || hex_of(raw.p[i + 1]) < 0 || hex_of(raw.p[i + 2]) < 0)
+			if (raw.n - i < 3 || str_hex_digit(raw.p[i + 1]) < 0 || str_hex_digit(raw.p[i + 2]) < 0)
 				return -EINVAL;
-			c = (char)(hex_of(raw.p[i + 1]) << 4 | hex_of(raw.p[i + 2]));
+			c = (char)(str_hex_digit(raw.p[i + 1]) << 4 | str_hex_digit(raw.p[i + 2]));
 			i += 2;
 		} else if (!is_octet(c)) {
 			return -EINVAL;

@@ -15,13 +15,6 @@ int tunnel_authority_parse(struct str text, struct addr *ret)
 	return 0;
 }
 
-/* 15021 and 15090 too: they are answered by the proxy, in plaintext, to whoever dials them. */
-static bool is_proxy_port(uint16_t port)
-{
-	return port == TRM_PORT_OUTBOUND || port == TRM_PORT_INBOUND || port == TRM_PORT_HBONE || port == TRM_PORT_READY ||
-	       port == TRM_PORT_DNS || port == TRM_PORT_METRICS;
-}
-
 enum trm_reason tunnel_request_decide(const struct tunnel_request *r, const struct addr *dialled, struct addr *ret)
 {
 	struct addr a;
@@ -32,7 +25,7 @@ enum trm_reason tunnel_request_decide(const struct tunnel_request *r, const stru
 		return TRM_REASON_HTTP_SYNTAX;
 	if (tunnel_authority_parse(r->authority, &a) < 0 || !addr_ip_eq(&a, dialled))
 		return TRM_REASON_TUNNEL_AUTHORITY;
-	if (is_proxy_port(a.port))
+	if (trm_port_is_proxys(a.port)) /* 15021 and 15090 too: answered by the proxy, in plaintext, to whoever dials them */
 		return TRM_REASON_PROXY_PORT;
 	*ret = a;
 	return TRM_REASON_NONE;
