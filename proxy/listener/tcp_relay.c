@@ -166,17 +166,13 @@ static void attempt_lost(struct tcp_relay *r, enum trm_reason reason)
 static void on_up_event(struct transport *t)
 {
 	struct tcp_relay *r = container_of(t, struct tcp_relay, up);
+	enum trm_reason reason;
 	uint16_t status;
+	int step = connect_step(t, &r->d->deadline, &r->connected, &reason, &status);
 
-	if (t->state == TRANSPORT_FAILED) {
-		attempt_lost(r, connect_failure(t, &status));
-		return;
-	}
-	if (t->state == TRANSPORT_HANDSHAKE && !r->connected) {
-		r->connected = true; /* once: a peer cannot stretch it */
-		deadline_set(&r->d->deadline, HANDSHAKE_TIMEOUT_MS);
-	}
-	if (t->state != TRANSPORT_OPEN)
+	if (step == CONNECT_E_FAILED)
+		attempt_lost(r, reason);
+	if (step != 0)
 		return;
 	if (!r->opened)
 		relay_opened(r);

@@ -85,3 +85,24 @@ enum trm_reason connect_failure(const struct transport *t, uint16_t *ret_status)
 	*ret_status = reason_status(reason);
 	return reason;
 }
+
+int connect_step(const struct transport *t, struct deadline *deadline, bool *connected, enum trm_reason *ret_reason,
+		 uint16_t *ret_status)
+{
+	if (t->state == TRANSPORT_FAILED) {
+		*ret_reason = connect_failure(t, ret_status);
+		return CONNECT_E_FAILED;
+	}
+	if (t->state == TRANSPORT_HANDSHAKE && !*connected) {
+		*connected = true;
+		deadline_set(deadline, HANDSHAKE_TIMEOUT_MS);
+	}
+	return t->state == TRANSPORT_OPEN ? 0 : CONNECT_E_MORE;
+}
+
+enum trm_reason connect_due(const struct transport *t)
+{
+	return t->state == TRANSPORT_CONNECTING ? TRM_REASON_CONNECT_TIMEOUT :
+	       t->state == TRANSPORT_HANDSHAKE	? TRM_REASON_HANDSHAKE_TIMEOUT :
+						  TRM_REASON_NONE;
+}

@@ -5,6 +5,7 @@
 
 #include "proxy/route/target.h"
 #include "proxy/tls/transport.h"
+#include "proxy/upstream/deadline.h"
 #include "proxy/worker.h"
 
 #define CONNECT_TIMEOUT_MS	 5000
@@ -29,6 +30,25 @@ uint64_t connect_timeout_ms(const struct target *target);
 
 /** connect_failure() - reason and HTTP status (502, 503, 504) of a transport that did not open, or broke */
 enum trm_reason connect_failure(const struct transport *t, uint16_t *ret_status);
+
+enum {
+	CONNECT_E_MORE = 1, /* connect() or handshake is under way */
+	CONNECT_E_FAILED,
+};
+
+/**
+ * connect_step() - how far @t has come; on each of its events until it is open
+ * @deadline:       of connecting: set anew, once, for the handshake: a peer cannot stretch it
+ * @connected:      in and out; false at first
+ * @ret_reason, @ret_status: on CONNECT_E_FAILED, as connect_failure()
+ *
+ * Return: 0: open; CONNECT_E_MORE; CONNECT_E_FAILED.
+ */
+MUST_CHECK int connect_step(const struct transport *t, struct deadline *deadline, bool *connected,
+			    enum trm_reason *ret_reason, uint16_t *ret_status);
+
+/** connect_due() - why a deadline of connecting is over; NONE where @t is open */
+enum trm_reason connect_due(const struct transport *t);
 
 /** reason_status() - the HTTP status a reason is answered with */
 uint16_t reason_status(enum trm_reason reason);

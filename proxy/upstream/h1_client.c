@@ -195,24 +195,18 @@ static void client_opened(struct h1_client *c)
 
 static void client_step(struct h1_client *c)
 {
+	enum trm_reason reason;
 	struct message_sink *k;
 	uint16_t status;
 	size_t n;
 	char byte;
+	int r;
 
-	if (c->t.state == TRANSPORT_FAILED) {
-		enum trm_reason reason = connect_failure(&c->t, &status);
-
+	r = connect_step(&c->t, &c->deadline, &c->connected, &reason, &status);
+	if (r == CONNECT_E_FAILED)
 		client_reset(c, reason, status);
+	if (r != 0)
 		return;
-	}
-	if (c->t.state != TRANSPORT_OPEN) {
-		if (c->t.state == TRANSPORT_HANDSHAKE && c->connect_ms) {
-			c->connect_ms = 0;
-			deadline_set(&c->deadline, HANDSHAKE_TIMEOUT_MS);
-		}
-		return;
-	}
 	if (c->state == CLIENT_IDLE) {
 		/* In the pool nothing may come: an end, an error, or bytes nobody asked for. */
 		if (transport_may_read(&c->t) && transport_read(&c->t, &byte, 1, &n) != TRANSPORT_E_AGAIN)
@@ -250,12 +244,12 @@ static void on_due(struct deadline *d)
 {
 	struct h1_client *c = container_of(d, struct h1_client, deadline);
 
+	enum trm_reason reason = connect_due(&c->t);
+
 	if (c->state == CLIENT_IDLE)
 		client_free(c);
-	else if (c->t.state == TRANSPORT_CONNECTING)
-		client_reset(c, TRM_REASON_CONNECT_TIMEOUT, 504);
-	else if (c->t.state == TRANSPORT_HANDSHAKE)
-		client_reset(c, TRM_REASON_HANDSHAKE_TIMEOUT, 504);
+	else if (reason != TRM_REASON_NONE)
+		client_reset(c, reason, 504);
 }
 
 /* Going out: struct message_stream_ops */
@@ -388,9 +382,8 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 		free(c);
 		return r;
 	}
-	c->connect_ms = connect_timeout_ms(target);
 	c->is_local = target->is_local;
-	deadline_set(&c->deadline, c->connect_ms);
+	deadline_set(&c->deadline, connect_timeout_ms(target));
 	*ret = c;
 	return 0;
 }

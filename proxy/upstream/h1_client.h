@@ -28,9 +28,9 @@ struct h1_client {
 	struct http_head *head; /* of the response; the exchange's memory */
 	struct pool *pool;	/* of the exchange */
 	uint64_t sent_mark;	/* t.sent_bytes when the request began */
-	uint64_t connect_ms;
 	uint8_t state;
 	bool blocked;
+	bool connected; /* until open: the handshake has begun */
 	bool is_local; /* the app, over loopback */
 	bool acked;    /* transport_ack_now() was called for this response */
 	bool request_done, keep_alive;

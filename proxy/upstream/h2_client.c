@@ -21,10 +21,10 @@ struct h2_client {
 	struct list streams; /* struct h2_client_stream */
 	struct list touched; /* whose sinks heard something in this wake-up */
 	struct loop_task write;
-	uint64_t connect_ms;
 	uint64_t old_at_ms;
 	uint64_t heard_bytes; /* t.received_bytes at the last look */
 	size_t n_streams;
+	bool connected; /* until open: the handshake has begun */
 	bool opened, going; /* going: no new streams */
 	bool is_local;
 	bool busy, dead;
@@ -35,7 +35,6 @@ struct h2_client_stream {
 	struct h2_stream h2;
 	struct h2_client *c;
 	struct list link, touched;
-	bool blocked;
 };
 
 static const struct message_stream_ops stream_ops;
@@ -182,7 +181,6 @@ static void on_drained(struct h2_stream *h2)
 	struct h2_client_stream *s = stream_of_h2(h2);
 	struct message_sink *k = s->up.stream.sink;
 
-	s->blocked = false;
 	if (k)
 		k->ops->on_drained(k);
 }
@@ -280,21 +278,15 @@ static void client_opened(struct h2_client *c)
 
 static void client_step(struct h2_client *c)
 {
+	enum trm_reason reason;
 	uint16_t status;
+	int r;
 
-	if (c->t.state == TRANSPORT_FAILED) {
-		enum trm_reason reason = connect_failure(&c->t, &status);
-
+	r = connect_step(&c->t, &c->deadline, &c->connected, &reason, &status);
+	if (r == CONNECT_E_FAILED)
 		client_lost(c, reason, status);
+	if (r != 0)
 		return;
-	}
-	if (c->t.state != TRANSPORT_OPEN) {
-		if (c->t.state == TRANSPORT_HANDSHAKE && c->connect_ms) {
-			c->connect_ms = 0;
-			deadline_set(&c->deadline, HANDSHAKE_TIMEOUT_MS);
-		}
-		return;
-	}
 	if (!c->opened) {
 		if (c->t.ssl && c->t.alpn != TLS_ALPN_ISTIO_H2) {
 			client_lost(c, TRM_REASON_TLS_HANDSHAKE, 503);
@@ -372,10 +364,10 @@ static void on_due(struct deadline *d)
 {
 	struct h2_client *c = container_of(d, struct h2_client, deadline);
 
-	if (c->t.state == TRANSPORT_CONNECTING)
-		client_lost(c, TRM_REASON_CONNECT_TIMEOUT, 504);
-	else if (c->t.state == TRANSPORT_HANDSHAKE)
-		client_lost(c, TRM_REASON_HANDSHAKE_TIMEOUT, 504);
+	enum trm_reason reason = connect_due(&c->t);
+
+	if (reason != TRM_REASON_NONE)
+		client_lost(c, reason, 504);
 	else
 		client_run(c, quiet_step);
 }
@@ -426,8 +418,7 @@ static bool stream_is_blocked(const struct message_stream *st)
 {
 	struct h2_client_stream *s = container_of(st, struct h2_client_stream, up.stream);
 
-	s->blocked = h2_stream_is_full(&s->h2);
-	return s->blocked;
+	return h2_stream_is_full(&s->h2);
 }
 
 static void stream_read_resume(struct message_stream *st)
@@ -527,9 +518,8 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 		return r;
 	}
 	c->old_at_ms = now_ms + H2_CLIENT_AGE_MS - trace_random_next(&w->random) % (H2_CLIENT_AGE_MS / 5);
-	c->connect_ms = connect_timeout_ms(target);
 	c->is_local = target->is_local || !target->mtls;
-	deadline_set(&c->deadline, c->connect_ms);
+	deadline_set(&c->deadline, connect_timeout_ms(target));
 	*ret = c;
 	return 0;
 }

@@ -15,7 +15,6 @@
 #define H2_CLIENT_LOCAL_IDLE_MS 60000
 #define H2_CLIENT_AGE_MS       3600000 /* less up to a fifth, at random */
 #define H2_PING_QUIET_MS       10000 /* to proxies, with streams open: nothing came for so long */
-#define H2_SETTINGS_MS	       10000
 
 /** h2_client_open() - see upstream_open() */
 MUST_CHECK int h2_client_open(struct worker *w, const struct target *target, bool fresh, struct upstream **ret,
