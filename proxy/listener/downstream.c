@@ -6,7 +6,10 @@
 #include "base/log.h"
 #include "proxy/upstream/record.h"
 
-#define SNAPSHOT_WAIT_MS 5000
+#define SNAPSHOT_WAIT_MS  5000
+#define LINGER_MS	  2000
+#define LINGER_MAX_BYTES  (1024 * 1024)
+#define LINGER_READS	  10 /* per turn */
 
 static void on_drain(struct conn *c)
 {
@@ -142,4 +145,36 @@ void downstream_refuse(struct downstream *d, enum trm_reason reason)
 	else
 		transport_reset(&d->t);
 	downstream_free(d);
+}
+
+void downstream_linger_start(struct downstream *d)
+{
+	d->conn.state = CONN_CLOSING;
+	transport_end(&d->t);
+	deadline_set(&d->deadline, LINGER_MS);
+	transport_poke(&d->t);
+}
+
+bool downstream_linger_read(struct downstream *d)
+{
+	struct transport *t = &d->t;
+	size_t n;
+	int r;
+
+	for (int i = 0; i < LINGER_READS && transport_may_read(t); i++) {
+		r = transport_read(t, d->w->shared.plain, TRANSPORT_READ_BYTES, &n);
+		if (r == TRANSPORT_E_AGAIN)
+			break;
+		if (r == 0)
+			d->lingered_bytes += (uint32_t)n;
+		if ((r != 0 && t->end_sent) || r < 0 || d->lingered_bytes > LINGER_MAX_BYTES)
+			return true;
+		if (r == TRANSPORT_E_END)
+			return false; /* the rest is to be sent yet */
+	}
+	if (t->broken || t->write_failed)
+		return true;
+	if (t->readable)
+		transport_poke(t);
+	return false;
 }

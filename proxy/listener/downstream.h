@@ -37,7 +37,7 @@ struct downstream {
 	uint8_t mtls;	  /* enum mtls_mode: inbound */
 	uint8_t protocol; /* enum app_protocol */
 	bool first_byte;  /* one has come: the detection time-out runs */
-	bool http_begun;  /* first bytes of HTTP have come, but not enough to tell its version */
+	uint32_t lingered_bytes;
 };
 
 /**
@@ -56,6 +56,17 @@ void downstream_free(struct downstream *d);
 
 /** downstream_refuse() - reset, count and log a connection that became nothing */
 void downstream_refuse(struct downstream *d, enum trm_reason reason);
+
+/**
+ * downstream_linger_start() - a connection that is not to be used again
+ *
+ * Our end is told once all is sent; what the caller still sends is read and dropped, at most 1 MiB, so that no reset
+ * overtakes what we have said. Its deadline is set to when that is over, 2 s from now.
+ */
+void downstream_linger_start(struct downstream *d);
+
+/** downstream_linger_read() - on each event from then on; true: it is over, free it */
+MUST_CHECK bool downstream_linger_read(struct downstream *d);
 
 /* What it becomes. All take over @d; @d->t may have bytes put back. */
 void h1_server_start(struct downstream *d);

@@ -18,8 +18,6 @@
 #define SEND_BYTES	  4096
 #define HEAD_TIMEOUT_MS	  10000
 #define IDLE_TIMEOUT_MS	  600000
-#define LINGER_MS	  2000
-#define LINGER_MAX_BYTES  (1024 * 1024)
 
 enum server_state {
 	SERVER_HEAD, /* idle, or a head is coming in */
@@ -36,7 +34,6 @@ struct h1_server {
 	struct h1_body body;
 	struct h1_body_out out;
 	struct buf in; /* of a head that is not whole, or behind a whole request */
-	uint32_t lingered_bytes;
 	uint8_t state;
 	bool starved; /* what is in @in is not enough */
 	bool close_after, blocked, tunnel;
@@ -82,11 +79,8 @@ static void server_gone(struct h1_server *s, enum trm_reason reason)
 static void linger_start(struct h1_server *s)
 {
 	s->state = SERVER_LINGER;
-	s->d->conn.state = CONN_CLOSING;
 	buf_release(&s->in);
-	transport_end(&s->d->t);
-	deadline_set(&s->d->deadline, LINGER_MS);
-	transport_poke(&s->d->t);
+	downstream_linger_start(s->d);
 }
 
 /* Coming in */
@@ -272,31 +266,6 @@ static bool server_read(struct h1_server *s)
 	return !s->dead;
 }
 
-static void linger_read(struct h1_server *s)
-{
-	struct transport *t = &s->d->t;
-	size_t n;
-	int r;
-
-	for (int i = 0; i < READS_PER_TURN && transport_may_read(t); i++) {
-		r = transport_read(t, s->d->w->shared.plain, TRANSPORT_READ_BYTES, &n);
-		if (r == TRANSPORT_E_AGAIN)
-			break;
-		if (r == 0)
-			s->lingered_bytes += (uint32_t)n;
-		if ((r != 0 && t->end_sent) || r < 0 || s->lingered_bytes > LINGER_MAX_BYTES) {
-			s->dead = true; /* on_event() frees it */
-			return;
-		}
-		if (r == TRANSPORT_E_END)
-			return; /* the rest is to be sent yet */
-	}
-	if (t->broken || t->write_failed)
-		s->dead = true; /* on_event() frees it */
-	else if (t->readable)
-		transport_poke(t);
-}
-
 static bool wants_read(const struct h1_server *s)
 {
 	const struct message_sink *k = s->stream.sink;
@@ -314,7 +283,7 @@ static void server_step(struct h1_server *s)
 	struct message_sink *k;
 
 	if (s->state == SERVER_LINGER) {
-		linger_read(s);
+		s->dead = downstream_linger_read(s->d); /* on_event() frees it */
 		return;
 	}
 	if ((t->broken || t->write_failed) && s->state == SERVER_WAIT) {
@@ -517,7 +486,7 @@ static void on_due(struct deadline *dl)
 	}
 	next = exchange_due(s->x, now); /* may end the exchange, and us */
 	if (next)
-		deadline_set(&d->deadline, next > now ? (next - now) / NS_PER_MS + 1 : 1);
+		deadline_set_at(&d->deadline, next);
 }
 
 static void on_drain(struct conn *c)

@@ -20,7 +20,6 @@
 #define IDLE_TIMEOUT_MS	 600000
 #define AGE_MS		 3600000 /* less up to a fifth, at random: callers of the mesh get to balance anew */
 #define GOING_MS	 1000 /* between "we are going" and "no more" */
-#define LINGER_MS	 2000
 #define HELD_MAX_BYTES	 (64 * 1024)
 
 enum server_phase {
@@ -142,6 +141,7 @@ static void streams_lose(struct h2_server *s, enum trm_reason reason)
 	}
 }
 
+/* The connection is over, without a word. */
 static void server_gone(struct h2_server *s, enum trm_reason reason)
 {
 	bool was_busy = s->busy;
@@ -154,14 +154,10 @@ static void server_gone(struct h2_server *s, enum trm_reason reason)
 	server_free(s);
 }
 
-/* Our end is told; what the caller still sends is read and dropped, so that no reset overtakes the last frames. */
 static void server_shut(struct h2_server *s)
 {
 	s->phase = SERVER_LINGER;
-	s->d->conn.state = CONN_CLOSING;
-	transport_end(&s->d->t);
-	deadline_set(&s->d->deadline, LINGER_MS);
-	transport_poke(&s->d->t);
+	downstream_linger_start(s->d);
 }
 
 /* Announces the end: streams that are on their way are still taken for a second. */
@@ -194,7 +190,7 @@ static void on_due_stream(struct deadline *dl)
 	}
 	next = exchange_due(st->x, now); /* may end the exchange, and us */
 	if (next)
-		deadline_set(&st->deadline, next > now ? (next - now) / NS_PER_MS + 1 : 1);
+		deadline_set_at(&st->deadline, next);
 }
 
 static struct h2_stream *on_request(struct h2_conn *c)
@@ -231,13 +227,14 @@ static struct h2_stream *on_request(struct h2_conn *c)
 /* Looks at the exchange's time again in @ms, or when its caller's deadline is over. */
 static void stream_time(struct h2_server_stream *st, uint64_t ms)
 {
-	uint64_t now = loop_now_ns(st->s->d->w->loop);
+	uint64_t at_ns = loop_now_ns(st->s->d->w->loop) + ms * NS_PER_MS;
 
 	if (!st->x)
 		return;
-	if (st->x->deadline_ns)
-		ms = MIN(ms, st->x->deadline_ns > now ? (st->x->deadline_ns - now) / NS_PER_MS + 1 : 1);
-	deadline_set(&st->deadline, ms);
+	if (st->x->deadline_ns && st->x->deadline_ns < at_ns)
+		deadline_set_at(&st->deadline, st->x->deadline_ns);
+	else
+		deadline_set(&st->deadline, ms);
 }
 
 static struct message_sink *heard(struct h2_server_stream *st)
@@ -457,42 +454,19 @@ static void server_write(struct h2_server *s)
 		touch(s);
 }
 
-static void linger_read(struct h2_server *s)
-{
-	struct transport *t = &s->d->t;
-	size_t n;
-	int r;
-
-	for (int i = 0; i < READS_PER_TURN && transport_may_read(t); i++) {
-		r = transport_read(t, s->d->w->shared.plain, TRANSPORT_READ_BYTES, &n);
-		if (r == TRANSPORT_E_AGAIN)
-			break;
-		if ((r != 0 && t->end_sent) || r < 0) {
-			server_free(s);
-			return;
-		}
-		if (r == TRANSPORT_E_END)
-			return; /* the rest is to be sent yet */
-	}
-	if (t->broken || t->write_failed)
-		server_free(s);
-	else if (t->readable)
-		transport_poke(t);
-}
-
 static void server_step(struct h2_server *s)
 {
 	struct transport *t = &s->d->t;
 
 	if (s->phase == SERVER_LINGER) {
-		linger_read(s);
+		s->dead = downstream_linger_read(s->d);
 		return;
 	}
-	/* A caller that takes nothing is not read either: what it sends would make more to be kept. */
 	if (s->eof && t->broken) {
 		server_gone(s, TRM_REASON_DOWNSTREAM_RESET);
 		return;
 	}
+	/* A caller that takes nothing is not read either: what it sends would make more to be kept. */
 	for (int i = 0; i < READS_PER_TURN && !s->eof && transport_may_read(t) && !(t->stuck && transport_pending(t) > H2_STREAM_OUT); i++)
 		if (!server_read(s))
 			break;

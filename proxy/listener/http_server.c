@@ -15,7 +15,7 @@
 static bool version_take(struct downstream *d, bool at_end)
 {
 	struct str first = buf_str(&d->t.in);
-	bool declared_h2 = d->protocol == APP_HTTP2 || d->protocol == APP_GRPC;
+	bool declared_h2 = app_is_h2(d->protocol);
 	enum sniff s = declared_h2 || first.p[0] == 'P' ? sniff_bytes(first) : SNIFF_HTTP1;
 
 	if (s == SNIFF_MORE && !at_end && first.n < SNIFF_BYTES)
@@ -44,8 +44,8 @@ static void on_event_first(struct transport *t)
 		downstream_refuse(d, TRM_REASON_DOWNSTREAM_RESET);
 		return;
 	}
-	if (!d->http_begun) {
-		d->http_begun = true;
+	if (!d->first_byte) {
+		d->first_byte = true;
 		deadline_set(&d->deadline, FIRST_TIMEOUT_MS);
 	}
 	if (!version_take(d, r == TRANSPORT_E_END) && t->readable)
@@ -85,11 +85,11 @@ void http_server_start(struct downstream *d)
 	d->conn.ops = &conn_ops;
 	d->conn.state = CONN_IDLE;
 	d->conn.protocol = "http";
-	d->http_begun = d->t.in.len > 0;
+	d->first_byte = d->t.in.len > 0;
 	d->t.on_event = on_event_first;
 	deadline_done(&d->deadline);
 	deadline_init(&d->deadline, d->w->loop, on_first_due);
-	deadline_set(&d->deadline, d->http_begun ? FIRST_TIMEOUT_MS : IDLE_TIMEOUT_MS);
+	deadline_set(&d->deadline, d->first_byte ? FIRST_TIMEOUT_MS : IDLE_TIMEOUT_MS);
 	if (transport_may_read(&d->t))
 		transport_poke(&d->t);
 }

@@ -81,7 +81,7 @@ static void on_event_handshake(struct transport *t)
 	d->conn.mtls = true;
 	d->conn.peer_spiffe_id = t->peer->spiffe_id;
 	d->conn.tls_version = "TLSv1.3";
-	if (t->alpn == TLS_ALPN_ISTIO_H2 || (t->alpn == TLS_ALPN_ISTIO && (d->protocol == APP_HTTP2 || d->protocol == APP_GRPC)))
+	if (t->alpn == TLS_ALPN_ISTIO_H2 || (t->alpn == TLS_ALPN_ISTIO && app_is_h2(d->protocol)))
 		h2_server_start(d);
 	else if (t->alpn == TLS_ALPN_ISTIO_HTTP1 || d->protocol == APP_HTTP1)
 		h1_server_start(d);

@@ -38,6 +38,12 @@ static inline bool app_is_http(enum app_protocol p)
 	return p == APP_HTTP1 || p == APP_HTTP2 || p == APP_GRPC;
 }
 
+/** app_is_h2() - is it declared as HTTP/2, or as what stands on it? */
+static inline bool app_is_h2(enum app_protocol p)
+{
+	return p == APP_HTTP2 || p == APP_GRPC;
+}
+
 /* Strings below are NUL-ended, never NULL ("" where absent), and live as long as the part that holds them. */
 
 struct inbound_port {

@@ -92,7 +92,7 @@ static void attempt_start(struct exchange *x)
  */
 static bool wants_h2(const struct exchange *x, enum app_protocol declared, bool to_app)
 {
-	bool is_h2 = x->req.version == HTTP_2, declared_h2 = declared == APP_HTTP2 || declared == APP_GRPC;
+	bool is_h2 = x->req.version == HTTP_2, declared_h2 = app_is_h2(declared);
 
 	if (x->req.upgrade.n)
 		return is_h2 && declared_h2;

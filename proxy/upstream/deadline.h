@@ -45,6 +45,14 @@ static inline void deadline_set(struct deadline *d, uint64_t delay_ms)
 		loop_timer_set(d->loop, &d->timer, delay_ms, deadline_on_expire);
 }
 
+/* At @at_ns (monotonic), or in the next millisecond where that is over. */
+static inline void deadline_set_at(struct deadline *d, uint64_t at_ns)
+{
+	uint64_t now_ns = loop_now_ns(d->loop);
+
+	deadline_set(d, at_ns > now_ns ? (at_ns - now_ns) / NS_PER_MS + 1 : 1);
+}
+
 /* Lets a timer that is armed run out by itself. */
 static inline void deadline_clear(struct deadline *d)
 {
