@@ -8,7 +8,7 @@
  *
  * The owner embeds struct h2_stream in its streams. h2_conn_read() calls it with what came; h2_conn_write() turns what
  * was given to streams into bytes and calls nobody: ends and drained buffers that come to light there are told by
- * h2_conn_dispatch(). So the owner, once per wake-up: read, write, send, dispatch, until nothing is left.
+ * h2_conn_dispatch(). So the owner, once per wake-up: read, batch_end, write, send, dispatch, until nothing is left.
  *
  * Not thread-safe on the same connection, no other shared state.
  */
@@ -50,6 +50,8 @@ struct h2_conn_ops {
 	void (*on_reset)(struct h2_stream *s, uint32_t code, bool unprocessed);
 	/* What was given to h2_stream_send_body() has left, after h2_stream_is_full() said yes. */
 	void (*on_drained)(struct h2_stream *s);
+	/* All that came for it with this wake-up has been told. */
+	void (*on_batch_end)(struct h2_stream *s);
 	/* The last call for a stream. */
 	void (*on_close)(struct h2_stream *s);
 };
@@ -71,13 +73,13 @@ struct h2_conn {
 	struct h2_scan scan;
 	struct list closed;  /* struct h2_stream: on_close() is due */
 	struct list drained; /* struct h2_stream: on_drained() is due */
+	struct list touched; /* struct h2_stream: on_batch_end() is due */
 	uint64_t now_ns;
 	size_t n_streams;
 	int32_t last_id; /* highest the peer has opened (server), or we (client) */
 	int32_t goaway_id; /* client: the last stream that the peer will answer; INT32_MAX before GOAWAY */
 	int32_t reset_ring[H2_RESET_RING];
 	uint32_t reset_at;
-	uint32_t conn_window;
 	bool is_server;
 	bool in_call;	     /* nghttp2 is at work: it must not be called into again */
 	bool data_ok;	     /* DATA may be written now */
@@ -91,7 +93,7 @@ struct h2_conn {
 
 struct h2_stream {
 	struct h2_conn *c;
-	struct list closed_link, drained_link;
+	struct list closed_link, drained_link, touched_link;
 	int32_t id; /* 0: none yet, or no more */
 	struct http_head *head;
 	struct pool *pool;
@@ -146,6 +148,12 @@ static inline bool h2_conn_has_news(const struct h2_conn *c)
 	return !list_is_empty(&c->closed) || !list_is_empty(&c->drained);
 }
 
+/** h2_conn_batch_end() - on_batch_end() of every stream that was told something since the last time */
+void h2_conn_batch_end(struct h2_conn *c);
+
+/** h2_stream_touch() - as if it had been told something */
+void h2_stream_touch(struct h2_stream *s);
+
 /** h2_conn_goaway() - @final false: announce that we are going; true: take no streams above those seen so far */
 void h2_conn_goaway(struct h2_conn *c, bool final, uint32_t code);
 
@@ -154,9 +162,6 @@ MUST_CHECK int h2_conn_ping(struct h2_conn *c, uint64_t payload);
 
 /** h2_conn_room() - client: streams that may be opened now */
 size_t h2_conn_room(const struct h2_conn *c);
-
-/** h2_conn_takes_connect_protocol() - client: has the peer offered extended CONNECT (RFC 8441)? */
-bool h2_conn_takes_connect_protocol(const struct h2_conn *c);
 
 /** h2_stream_init() - in the owner's memory; head and pool as on_request() says */
 void h2_stream_init(struct h2_stream *s, struct h2_conn *c, struct http_head *head, struct pool *pool);

@@ -185,6 +185,7 @@ static void head_refuse(struct h2_stream *s)
 		if (reject.reason != TRM_REASON_HTTP_UPGRADE)
 			reject.reason = TRM_REASON_HTTP_UPSTREAM_MALFORMED;
 	}
+	h2_stream_touch(s);
 	c->ops->on_reject(s, &reject);
 	if (!c->is_server)
 		malformed(s);
@@ -203,10 +204,12 @@ static int head_take(struct h2_stream *s, bool ends)
 	} else if (r == 0) {
 		s->recv_head = true;
 	}
-	if (r == 0)
-		c->ops->on_head(s, s->head, ends);
-	else
+	if (r != 0) {
 		head_refuse(s);
+		return 0;
+	}
+	h2_stream_touch(s);
+	c->ops->on_head(s, s->head, ends);
 	return 0;
 }
 
@@ -215,6 +218,7 @@ static void end_take(struct h2_stream *s)
 	if (s->recv_end || s->rejected || s->closed || s->detached)
 		return;
 	s->recv_end = true;
+	h2_stream_touch(s);
 	s->c->ops->on_end(s, s->in.trailers, s->in.n_trailers);
 }
 
@@ -305,6 +309,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 		return 0;
 	}
 	s->unconsumed += (uint32_t)n;
+	h2_stream_touch(s);
 	c->ops->on_body(s, (struct str){ (const char *)p, n });
 	return 0;
 }
@@ -432,9 +437,10 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	const nghttp2_option *o = option_get();
 	int r;
 
-	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .goaway_id = INT32_MAX, .conn_window = settings->conn_window };
+	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .goaway_id = INT32_MAX };
 	list_init(&c->closed);
 	list_init(&c->drained);
+	list_init(&c->touched);
 	c->scan.left = is_server ? H2_PREFACE_BYTES : 0;
 	if (!cb || !o)
 		return -ENOMEM;
@@ -552,6 +558,22 @@ void h2_conn_dispatch(struct h2_conn *c)
 	}
 }
 
+void h2_stream_touch(struct h2_stream *s)
+{
+	if (!list_is_linked(&s->touched_link))
+		list_push_back(&s->c->touched, &s->touched_link);
+}
+
+void h2_conn_batch_end(struct h2_conn *c)
+{
+	while (!list_is_empty(&c->touched)) {
+		struct h2_stream *s = list_first(&c->touched, struct h2_stream, touched_link);
+
+		list_remove(&s->touched_link);
+		c->ops->on_batch_end(s);
+	}
+}
+
 void h2_conn_goaway(struct h2_conn *c, bool final, uint32_t code)
 {
 	/* out of memory: the peer learns of it when the connection ends */
@@ -579,11 +601,6 @@ size_t h2_conn_room(const struct h2_conn *c)
 	if (max > H2_STREAMS_MAX)
 		max = H2_STREAMS_MAX;
 	return c->n_streams < max ? max - c->n_streams : 0;
-}
-
-bool h2_conn_takes_connect_protocol(const struct h2_conn *c)
-{
-	return nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 /* For h2_stream.c. */

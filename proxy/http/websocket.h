@@ -12,13 +12,9 @@
 #include "base/str.h"
 #include "proxy/http/head.h"
 
-#define WEBSOCKET_KEY_BYTES    24 /* base64 of 16 */
-#define WEBSOCKET_ACCEPT_BYTES 28 /* base64 of 20 */
+#define WEBSOCKET_KEY_BYTES 24 /* base64 of 16 */
 
 /** websocket_key_format() - a Sec-WebSocket-Key of 128 random bits; no NUL */
 void websocket_key_format(const uint64_t random[2], char key[WEBSOCKET_KEY_BYTES]);
-
-/** websocket_accept_format() - the Sec-WebSocket-Accept that answers @key; -EIO when the hash cannot be had */
-MUST_CHECK int websocket_accept_format(struct str key, char accept[WEBSOCKET_ACCEPT_BYTES]);
 
 #endif

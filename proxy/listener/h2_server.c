@@ -33,7 +33,6 @@ struct h2_server {
 	struct downstream *d;
 	struct h2_conn h2;
 	struct list streams; /* struct h2_server_stream */
-	struct list touched; /* whose sinks heard something in this wake-up */
 	struct loop_task write;
 	size_t n_streams;
 	uint64_t old_at_ms;
@@ -49,7 +48,7 @@ struct h2_server_stream {
 	struct h2_server *s;
 	struct exchange *x; /* NULL once it is over */
 	struct deadline deadline;
-	struct list link, touched;
+	struct list link;
 	struct buf held; /* of a tunnel that is not open yet */
 	bool held_end;
 	bool begun;	  /* the exchange has the head: it ends by itself */
@@ -116,7 +115,6 @@ static void stream_free(struct h2_server_stream *st)
 	deadline_done(&st->deadline);
 	buf_done(&st->held);
 	list_remove(&st->link);
-	list_remove(&st->touched);
 	free(st);
 	s->n_streams--;
 	idle_look(s);
@@ -237,17 +235,10 @@ static void stream_time(struct h2_server_stream *st, uint64_t ms)
 		deadline_set(&st->deadline, ms);
 }
 
-static struct message_sink *heard(struct h2_server_stream *st)
-{
-	if (!list_is_linked(&st->touched))
-		list_push_back(&st->s->touched, &st->touched);
-	return st->stream.sink;
-}
-
 static void on_head(struct h2_stream *h2, struct http_head *head, bool ends)
 {
 	struct h2_server_stream *st = stream_of_h2(h2);
-	struct message_sink *k = heard(st);
+	struct message_sink *k = st->stream.sink;
 
 	if (!k)
 		return;
@@ -261,7 +252,7 @@ static void on_head(struct h2_stream *h2, struct http_head *head, bool ends)
 static void on_body(struct h2_stream *h2, struct str slice)
 {
 	struct h2_server_stream *st = stream_of_h2(h2);
-	struct message_sink *k = heard(st);
+	struct message_sink *k = st->stream.sink;
 
 	if (!k)
 		return;
@@ -278,7 +269,7 @@ static void on_body(struct h2_stream *h2, struct str slice)
 static void on_end(struct h2_stream *h2, const struct http_field *trailers, size_t n_trailers)
 {
 	struct h2_server_stream *st = stream_of_h2(h2);
-	struct message_sink *k = heard(st);
+	struct message_sink *k = st->stream.sink;
 
 	if (!k)
 		return;
@@ -294,7 +285,7 @@ static void on_end(struct h2_stream *h2, const struct http_field *trailers, size
 static void on_reject(struct h2_stream *h2, const struct http_reject *reject)
 {
 	struct h2_server_stream *st = stream_of_h2(h2);
-	struct message_sink *k = heard(st);
+	struct message_sink *k = st->stream.sink;
 
 	if (!k)
 		return;
@@ -330,6 +321,17 @@ static void on_drained(struct h2_stream *h2)
 		k->ops->on_drained(k);
 }
 
+static void on_batch_end(struct h2_stream *h2)
+{
+	struct message_sink *k = stream_of_h2(h2)->stream.sink;
+
+	if (!k)
+		return;
+	if (k->ops->may_read(k))
+		h2_stream_consume(h2);
+	k->ops->on_batch_end(k);
+}
+
 static void on_close(struct h2_stream *h2)
 {
 	struct h2_server_stream *st = stream_of_h2(h2);
@@ -346,25 +348,11 @@ static const struct h2_conn_ops conn_ops = {
 	.on_reject = on_reject,
 	.on_reset = on_reset,
 	.on_drained = on_drained,
+	.on_batch_end = on_batch_end,
 	.on_close = on_close,
 };
 
 /* The connection's turn */
-
-static void batch_end(struct h2_server *s)
-{
-	while (!list_is_empty(&s->touched)) {
-		struct h2_server_stream *st = list_first(&s->touched, struct h2_server_stream, touched);
-		struct message_sink *k = st->stream.sink;
-
-		list_remove(&st->touched);
-		if (!k)
-			continue;
-		if (k->ops->may_read(k))
-			h2_stream_consume(&st->h2);
-		k->ops->on_batch_end(k);
-	}
-}
 
 /* What the peer did ends the connection. GOAWAY says so; the answers that are there already leave before it. */
 static void server_fail(struct h2_server *s, int r)
@@ -472,7 +460,7 @@ static void server_step(struct h2_server *s)
 			break;
 	if (s->dead || s->phase == SERVER_LINGER)
 		return;
-	batch_end(s);
+	h2_conn_batch_end(&s->h2);
 	if (s->dead)
 		return;
 	server_write(s);
@@ -579,7 +567,7 @@ static void stream_tunnel(struct message_stream *m)
 	if (m->sink && st->held_end)
 		k->ops->on_end(k, NULL, 0);
 	if (m->sink) {
-		(void)heard(st);
+		h2_stream_touch(&st->h2);
 		transport_poke(&st->s->d->t);
 	}
 }
@@ -678,7 +666,6 @@ void h2_server_start(struct downstream *d)
 	s->d = d;
 	s->old_at_ms = loop_now_ns(d->w->loop) / NS_PER_MS + AGE_MS - trace_random_next(&d->w->random) % (AGE_MS / 5);
 	list_init(&s->streams);
-	list_init(&s->touched);
 	d->conn.ops = &registry_ops;
 	d->conn.owner = s;
 	d->conn.protocol = "h2";

@@ -30,13 +30,13 @@ static int websocket_key_give(struct exchange *x)
 	char key[WEBSOCKET_KEY_BYTES];
 	struct str value;
 
-	if (!x->req.upgrade.n || x->req.version != HTTP_2 || x->target.is_h2 || x->ws_key.n)
+	if (!x->req.upgrade.n || x->req.version != HTTP_2 || x->target.is_h2 || x->ws_key_given)
 		return 0;
 	websocket_key_format(random, key);
 	value = pool_str_dup(&x->pool, (struct str){ key, sizeof(key) });
 	if (!value.p)
 		return -ENOMEM;
-	x->ws_key = value;
+	x->ws_key_given = true;
 	return http_head_add(&x->req, HTTP_FIELD_OTHER, STR("sec-websocket-key"), value);
 }
 

@@ -55,7 +55,7 @@ struct exchange {
 	bool req_done, resp_begun, resp_done;
 	bool fresh_only, local_reply, tunnel;
 	bool up_dirty, down_dirty;
-	struct str ws_key; /* made by us: its hash is to come back */
+	bool ws_key_given; /* a Sec-WebSocket-Key of ours is among the fields */
 	bool is_grpc;
 	int8_t grpc_status; /* GRPC_STATUS_NONE before it came */
 	uint64_t deadline_ns; /* monotonic: the caller waits no longer (grpc-timeout); 0: none */

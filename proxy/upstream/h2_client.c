@@ -19,7 +19,6 @@ struct h2_client {
 	struct deadline deadline; /* connect, handshake; then quiet, then idle */
 	struct h2_conn h2;
 	struct list streams; /* struct h2_client_stream */
-	struct list touched; /* whose sinks heard something in this wake-up */
 	struct loop_task write;
 	uint64_t old_at_ms;
 	uint64_t heard_bytes; /* t.received_bytes at the last look */
@@ -34,7 +33,7 @@ struct h2_client_stream {
 	struct upstream up;
 	struct h2_stream h2;
 	struct h2_client *c;
-	struct list link, touched;
+	struct list link;
 };
 
 static const struct message_stream_ops stream_ops;
@@ -128,8 +127,6 @@ static struct message_sink *heard(struct h2_stream *h2)
 	struct h2_client_stream *s = stream_of_h2(h2);
 
 	s->up.answered = true;
-	if (!list_is_linked(&s->touched))
-		list_push_back(&s->c->touched, &s->touched);
 	return s->up.stream.sink;
 }
 
@@ -185,6 +182,17 @@ static void on_drained(struct h2_stream *h2)
 		k->ops->on_drained(k);
 }
 
+static void on_batch_end(struct h2_stream *h2)
+{
+	struct message_sink *k = stream_of_h2(h2)->up.stream.sink;
+
+	if (!k)
+		return;
+	if (k->ops->may_read(k))
+		h2_stream_consume(h2);
+	k->ops->on_batch_end(k);
+}
+
 static void on_close(struct h2_stream *h2)
 {
 	/* it lives until release(), which the end or the reset brings */
@@ -197,25 +205,11 @@ static const struct h2_conn_ops conn_ops = {
 	.on_reject = on_reject,
 	.on_reset = on_reset,
 	.on_drained = on_drained,
+	.on_batch_end = on_batch_end,
 	.on_close = on_close,
 };
 
 /* The connection's turn */
-
-static void batch_end(struct h2_client *c)
-{
-	while (!list_is_empty(&c->touched)) {
-		struct h2_client_stream *s = list_first(&c->touched, struct h2_client_stream, touched);
-		struct message_sink *k = s->up.stream.sink;
-
-		list_remove(&s->touched);
-		if (!k)
-			continue;
-		if (k->ops->may_read(k))
-			h2_stream_consume(&s->h2);
-		k->ops->on_batch_end(k);
-	}
-}
 
 /* false: the connection is lost. */
 static bool client_read(struct h2_client *c)
@@ -299,7 +293,7 @@ static void client_step(struct h2_client *c)
 	for (int i = 0; i < READS_PER_TURN && transport_may_read(&c->t); i++)
 		if (!client_read(c))
 			return;
-	batch_end(c);
+	h2_conn_batch_end(&c->h2);
 	if (c->dead || !client_write(c))
 		return;
 	if (transport_may_read(&c->t))
@@ -332,7 +326,7 @@ static void write_step(struct h2_client *c)
 	if (c->t.state != TRANSPORT_OPEN && c->opened)
 		return;
 	if (client_write(c))
-		batch_end(c);
+		h2_conn_batch_end(&c->h2);
 }
 
 static void on_write(struct loop_task *task)
@@ -443,7 +437,6 @@ static void stream_release(struct message_stream *st, bool whole)
 
 	h2_stream_done(&s->h2, whole ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
 	list_remove(&s->link);
-	list_remove(&s->touched);
 	free(s);
 	c->n_streams--;
 	if (c->dead || c->h2.over)
@@ -504,7 +497,6 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	c->w = w;
 	c->link.close = on_pool_close;
 	list_init(&c->streams);
-	list_init(&c->touched);
 	deadline_init(&c->deadline, w->loop, on_due);
 	r = h2_conn_init(&c->h2, false, &h2_settings_default, &conn_ops);
 	if (r == 0)
@@ -535,7 +527,6 @@ static int stream_new(struct h2_client *c, struct upstream **ret)
 	s->up.ops = &upstream_ops;
 	s->up.opened = c->opened;
 	s->up.may_refuse = true;
-	list_init(&s->touched);
 	list_push_back(&c->streams, &s->link);
 	c->n_streams++;
 	if (c->opened && c->n_streams == 1)
