@@ -40,7 +40,11 @@ struct h2_conn_ops {
 	 * is refused unprocessed.
 	 */
 	struct h2_stream *(*on_request)(struct h2_conn *c);
-	/* The head, whole; a client gets interim ones too. @ends: no body follows, on_end() comes right after. */
+	/*
+	 * A client's owner may end a stream with h2_stream_done(), and free it, in any of these calls; a server's keeps it
+	 * until on_close().
+	 *
+	 * The head, whole; a client gets interim ones too. @ends: no body follows, on_end() comes right after. */
 	void (*on_head)(struct h2_stream *s, struct http_head *head, bool ends);
 	void (*on_body)(struct h2_stream *s, struct str slice);
 	void (*on_end)(struct h2_stream *s, const struct http_field *trailers, size_t n_trailers);
@@ -52,7 +56,7 @@ struct h2_conn_ops {
 	void (*on_drained)(struct h2_stream *s);
 	/* All that came for it with this wake-up has been told. */
 	void (*on_batch_end)(struct h2_stream *s);
-	/* The last call for a stream. */
+	/* Server: the last call for a stream. */
 	void (*on_close)(struct h2_stream *s);
 };
 

@@ -185,10 +185,10 @@ static void head_refuse(struct h2_stream *s)
 		if (reject.reason != TRM_REASON_HTTP_UPGRADE)
 			reject.reason = TRM_REASON_HTTP_UPSTREAM_MALFORMED;
 	}
-	h2_stream_touch(s);
-	c->ops->on_reject(s, &reject);
 	if (!c->is_server)
-		malformed(s);
+		glitch(c, "malformed messages");
+	h2_stream_touch(s);
+	c->ops->on_reject(s, &reject); /* a client's owner may be rid of the stream after it: h2_stream_done() resets it */
 }
 
 static int head_take(struct h2_stream *s, bool ends)
@@ -227,6 +227,12 @@ static int on_stream_frame(struct h2_conn *c, struct h2_stream *s, const nghttp2
 	bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 	int r = 0;
 
+	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == 0 && !ends) {
+		if (++s->empty_run > EMPTY_RUN_MAX)
+			glitch(c, "empty DATA frames");
+	} else {
+		s->empty_run = 0;
+	}
 	if (frame->hd.type == NGHTTP2_HEADERS && !s->rejected) {
 		if (s->recv_head && s->in.head == NULL) {
 			if (s->in.reject.status || s->in.malformed || !ends)
@@ -235,13 +241,8 @@ static int on_stream_frame(struct h2_conn *c, struct h2_stream *s, const nghttp2
 			r = head_take(s, ends);
 		}
 	}
-	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == 0 && !ends) {
-		if (++s->empty_run > EMPTY_RUN_MAX)
-			glitch(c, "empty DATA frames");
-	} else {
-		s->empty_run = 0;
-	}
-	if (r == 0 && ends)
+	/* The owner may have been told enough, and have freed the stream. */
+	if (r == 0 && ends && nghttp2_session_get_stream_user_data(c->session, frame->hd.stream_id) == s)
 		end_take(s);
 	return r;
 }
@@ -546,7 +547,8 @@ void h2_conn_dispatch(struct h2_conn *c)
 		list_remove(&s->closed_link);
 		if (!s->detached && !(s->recv_end && s->sent_end))
 			c->ops->on_reset(s, s->reset_code, s->unprocessed);
-		c->ops->on_close(s);
+		if (c->ops->on_close)
+			c->ops->on_close(s);
 	}
 	while (!list_is_empty(&c->drained)) {
 		struct h2_stream *s = list_first(&c->drained, struct h2_stream, drained_link);

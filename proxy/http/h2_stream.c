@@ -62,6 +62,8 @@ void h2_stream_done(struct h2_stream *s, uint32_t code)
 {
 	struct h2_conn *c = s->c;
 
+	if (s->rejected && !c->is_server)
+		code = NGHTTP2_PROTOCOL_ERROR; /* a response that is none (RFC 9113 section 8.1.1) */
 	s->detached = true;
 	list_remove(&s->closed_link);
 	list_remove(&s->drained_link);

@@ -193,11 +193,6 @@ static void on_batch_end(struct h2_stream *h2)
 	k->ops->on_batch_end(k);
 }
 
-static void on_close(struct h2_stream *h2)
-{
-	/* it lives until release(), which the end or the reset brings */
-}
-
 static const struct h2_conn_ops conn_ops = {
 	.on_head = on_head,
 	.on_body = on_body,
@@ -206,7 +201,6 @@ static const struct h2_conn_ops conn_ops = {
 	.on_reset = on_reset,
 	.on_drained = on_drained,
 	.on_batch_end = on_batch_end,
-	.on_close = on_close,
 };
 
 /* The connection's turn */
