@@ -25,6 +25,7 @@
 #include "proxy/http/head.h"
 
 #define H2_STREAMS_MAX	 100
+#define H2_STREAMS_PEER	 1000 /* from a proven peer: an Envoy opens as many before it knows the bound */
 #define H2_STREAM_WINDOW (64 * 1024)
 #define H2_CONN_WINDOW	 (1024 * 1024)
 #define H2_STREAM_OUT	 (64 * 1024) /* of body bytes that a stream keeps: above it the sender is told to wait */
@@ -65,9 +66,11 @@ struct h2_settings {
 	uint32_t stream_window; /* bytes; NGHTTP2_INITIAL_WINDOW_SIZE to 2^31-1 */
 	uint32_t conn_window;
 	bool connect_protocol; /* server: extended CONNECT is taken */
+	bool stalls_alone;     /* a stream that is not read holds up itself, never others: @conn_window bounds nothing */
 };
 
-extern const struct h2_settings h2_settings_default; /* 100, 64 KiB, 1 MiB, yes */
+extern const struct h2_settings h2_settings_default; /* 100, 64 KiB, 1 MiB, yes, no */
+extern const struct h2_settings h2_settings_client; /* 64 KiB, 1 MiB, stalls_alone: its streams are of unlike callers */
 
 struct h2_conn {
 	nghttp2_session *session;
@@ -84,13 +87,15 @@ struct h2_conn {
 	int32_t goaway_id; /* client: the last stream that the peer will answer; INT32_MAX before GOAWAY */
 	int32_t reset_ring[H2_RESET_RING];
 	uint32_t reset_at;
-	bool is_server;
+	int32_t early_first, early_last; /* streams refused before our bound was known; 0: none */
+	bool is_server, stalls_alone;
 	bool in_call;	     /* nghttp2 is at work: it must not be called into again */
 	bool data_ok;	     /* DATA may be written now */
 	bool goaway_received, goaway_sent;
 	bool over;	     /* nothing more is to be read: write what is left, then close */
 	bool faulty;	     /* and that is the peer's fault */
 	bool settings_seen;  /* the peer's first SETTINGS has come */
+	bool settings_acked; /* and it knows ours */
 	bool ping_pending;
 	const char *why;     /* constant: what ended it, for the log */
 };

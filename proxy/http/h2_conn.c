@@ -25,6 +25,12 @@ const struct h2_settings h2_settings_default = {
 	.connect_protocol = true,
 };
 
+const struct h2_settings h2_settings_client = {
+	.stream_window = H2_STREAM_WINDOW,
+	.conn_window = H2_CONN_WINDOW,
+	.stalls_alone = true,
+};
+
 static uint64_t now_ms(const struct h2_conn *c)
 {
 	return c->now_ns / NS_PER_MS;
@@ -59,6 +65,14 @@ static void ring_add(struct h2_conn *c, int32_t id)
 	c->reset_ring[c->reset_at++ % H2_RESET_RING] = id;
 }
 
+/* RFC 9113 section 6.5.3: our bound on streams binds a peer once it has acknowledged it. */
+static void early_note(struct h2_conn *c, int32_t id)
+{
+	if (!c->early_first)
+		c->early_first = id;
+	c->early_last = MAX(c->early_last, id);
+}
+
 static bool ring_has(const struct h2_conn *c, int32_t id)
 {
 	for (size_t i = 0; i < H2_RESET_RING; i++)
@@ -77,6 +91,8 @@ static bool is_closed_id(const struct h2_conn *c, int32_t id)
 static void closed_stream_frame(struct h2_conn *c, int32_t id)
 {
 	if (!is_closed_id(c, id))
+		return;
+	if (id >= c->early_first && id <= c->early_last)
 		return;
 	if (ring_has(c, id))
 		glitch(c, "frames on streams that were reset");
@@ -266,7 +282,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 		return s && !s->detached ? on_stream_frame(c, s, frame) : 0;
 	case NGHTTP2_SETTINGS:
-		if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+		if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
+			c->settings_acked = true;
+		} else {
 			c->settings_seen = true;
 			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), "too many SETTINGS");
 		}
@@ -294,7 +312,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
 	struct h2_conn *c = user;
 
-	if (!c->over)
+	if (!c->over && code != NGHTTP2_ERR_REFUSED_STREAM) /* its RST_STREAM is counted */
 		glitch(c, "invalid frames");
 	return 0;
 }
@@ -309,6 +327,8 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 		(void)nghttp2_session_consume_connection(session, n);
 		return 0;
 	}
+	if (c->stalls_alone)
+		(void)nghttp2_session_consume_connection(session, n);
 	s->unconsumed += (uint32_t)n;
 	h2_stream_touch(s);
 	c->ops->on_body(s, (struct str){ (const char *)p, n });
@@ -322,6 +342,11 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 
 	switch (frame->hd.type) {
 	case NGHTTP2_RST_STREAM:
+		if (frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM && !c->settings_acked) {
+			early_note(c, frame->hd.stream_id);
+			verdict_take(c, h2_guard_refused_early(&c->guard), "too many streams");
+			return 0;
+		}
 		ring_add(c, frame->hd.stream_id);
 		/* Ours that they did not provoke are few; counted alike, since who provoked is hard to tell. */
 		if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR && frame->rst_stream.error_code != NGHTTP2_CANCEL)
@@ -438,7 +463,7 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	const nghttp2_option *o = option_get();
 	int r;
 
-	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .goaway_id = INT32_MAX };
+	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .stalls_alone = settings->stalls_alone, .goaway_id = INT32_MAX };
 	list_init(&c->closed);
 	list_init(&c->drained);
 	list_init(&c->touched);

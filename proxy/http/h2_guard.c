@@ -20,6 +20,11 @@ enum h2_verdict h2_guard_reset(struct h2_guard *g, uint64_t now_ms)
 	return bucket_add(&g->resets, 1, H2_RESET_PER_S, now_ms) > H2_RESET_BURST ? H2_CLOSE : H2_FINE;
 }
 
+enum h2_verdict h2_guard_refused_early(struct h2_guard *g)
+{
+	return ++g->n_early > H2_EARLY_REFUSED ? H2_CLOSE : H2_FINE;
+}
+
 enum h2_verdict h2_guard_glitch(struct h2_guard *g, uint32_t n, uint64_t now_ms)
 {
 	uint32_t level = bucket_add(&g->glitches, n, H2_GLITCH_PER_S, now_ms);

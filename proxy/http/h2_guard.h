@@ -13,6 +13,7 @@
 
 #define H2_RESET_BURST	     200 /* streams reset, theirs and those that they made us reset */
 #define H2_RESET_PER_S	     33
+#define H2_EARLY_REFUSED     2000 /* streams above our bound, opened before the peer could know it */
 #define H2_GLITCH_GOAWAY     375 /* frames that are legal but odd, or ignored */
 #define H2_GLITCH_CLOSE	     500
 #define H2_GLITCH_PER_S	     10
@@ -37,10 +38,13 @@ struct h2_guard {
 	struct h2_bucket resets, glitches, control;
 	uint64_t n_priority, n_streams, n_window_updates, n_data_sent;
 	uint64_t busy_mark;
+	uint32_t n_early;
 };
 
 /** h2_guard_reset() - a stream was reset, by them or because of them */
 enum h2_verdict h2_guard_reset(struct h2_guard *g, uint64_t now_ms);
+/** h2_guard_refused_early() - a stream was refused to a peer that has not acknowledged our SETTINGS */
+enum h2_verdict h2_guard_refused_early(struct h2_guard *g);
 /** h2_guard_glitch() - @n odd things */
 enum h2_verdict h2_guard_glitch(struct h2_guard *g, uint32_t n, uint64_t now_ms);
 /** h2_guard_control() - a PING or SETTINGS that wants an answer */

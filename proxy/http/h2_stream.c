@@ -51,10 +51,14 @@ void h2_stream_consume(struct h2_stream *s)
 	if (s->unconsumed == 0 || !session)
 		return;
 	/* no memory: reads fail too. The connection's room outlives the stream: what is not given back is lost to all. */
-	if (s->id == 0)
+	if (s->c->stalls_alone) {
+		if (s->id)
+			(void)nghttp2_session_consume_stream(session, s->id, s->unconsumed);
+	} else if (s->id == 0) {
 		(void)nghttp2_session_consume_connection(session, s->unconsumed);
-	else
+	} else {
 		(void)nghttp2_session_consume(session, s->id, s->unconsumed);
+	}
 	s->unconsumed = 0;
 }
 

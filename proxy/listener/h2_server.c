@@ -275,14 +275,18 @@ static const struct conn_ops registry_ops = { .drain = on_drain, .kill = on_kill
 
 void h2_server_start(struct downstream *d)
 {
+	struct h2_settings settings = h2_settings_default;
 	struct h2_server *s = calloc(1, sizeof(*s));
 
-	if (!s || h2_conn_init(&s->h2, true, &h2_settings_default, &h2_server_conn_ops) < 0) {
+	if (d->t.peer)
+		settings.streams_max = H2_STREAMS_PEER;
+	if (!s || h2_conn_init(&s->h2, true, &settings, &h2_server_conn_ops) < 0) {
 		free(s);
 		downstream_refuse(d, TRM_REASON_NO_MEMORY);
 		return;
 	}
 	s->d = d;
+	s->n_streams_max = settings.streams_max;
 	s->old_at_ms = loop_now_ns(d->w->loop) / NS_PER_MS + AGE_MS - trace_random_next(&d->w->random) % (AGE_MS / 5);
 	list_init(&s->streams);
 	d->conn.ops = &registry_ops;

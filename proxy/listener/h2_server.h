@@ -24,7 +24,7 @@ struct h2_server {
 	struct h2_conn h2;
 	struct list streams; /* struct h2_server_stream */
 	struct loop_task write;
-	size_t n_streams;
+	size_t n_streams, n_streams_max;
 	uint64_t old_at_ms;
 	uint8_t phase;
 	bool greeted; /* the caller's SETTINGS are here */

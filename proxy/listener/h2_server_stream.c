@@ -83,7 +83,7 @@ static struct h2_stream *on_request(struct h2_conn *c)
 	struct h2_server *s = container_of(c, struct h2_server, h2);
 	struct h2_server_stream *st;
 
-	if (s->n_streams >= H2_STREAMS_MAX || s->phase >= H2_SERVER_LAST)
+	if (s->n_streams >= s->n_streams_max || s->phase >= H2_SERVER_LAST)
 		return NULL;
 	if (s->d->conn.direction == OBSERVE_INBOUND && loop_now_ns(s->d->w->loop) / NS_PER_MS >= s->old_at_ms)
 		h2_server_go(s);
@@ -330,7 +330,7 @@ static void stream_release(struct message_stream *m, bool whole)
 		return;
 	}
 	if (!answered || !ended)
-		h2_stream_reset(&st->h2, whole ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
+		h2_stream_reset(&st->h2, NGHTTP2_INTERNAL_ERROR); /* the caller is there and has wanted it */
 	else if (!st->h2.recv_end)
 		h2_stream_reset_after_end(&st->h2, NGHTTP2_NO_ERROR); /* RFC 9113 section 8.1 */
 	deadline_set(&st->deadline, EXCHANGE_BODY_MS); /* for what is kept here to be taken */

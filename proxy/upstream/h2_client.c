@@ -26,6 +26,7 @@ struct h2_client {
 	bool connected; /* until open: the handshake has begun */
 	bool opened, going; /* going: no new streams */
 	bool is_local;
+	bool ack_wanted; /* an app's response has come in part: see transport_ack_now() */
 	bool busy, dead;
 };
 
@@ -34,6 +35,8 @@ struct h2_client_stream {
 	struct h2_stream h2;
 	struct h2_client *c;
 	struct list link;
+	bool tunnel; /* opened */
+	bool acked;
 };
 
 static const struct message_stream_ops stream_ops;
@@ -184,10 +187,13 @@ static void on_drained(struct h2_stream *h2)
 
 static void on_batch_end(struct h2_stream *h2)
 {
-	struct message_sink *k = stream_of_h2(h2)->up.stream.sink;
+	struct h2_client_stream *s = stream_of_h2(h2);
+	struct message_sink *k = s->up.stream.sink;
 
 	if (!k)
 		return;
+	if (s->c->is_local && s->up.answered && !s->acked && !h2->recv_end)
+		s->acked = s->c->ack_wanted = true;
 	if (k->ops->may_read(k))
 		h2_stream_consume(h2);
 	k->ops->on_batch_end(k);
@@ -290,6 +296,9 @@ static void client_step(struct h2_client *c)
 	h2_conn_batch_end(&c->h2);
 	if (c->dead || !client_write(c))
 		return;
+	if (c->ack_wanted && !c->t.readable)
+		transport_ack_now(&c->t);
+	c->ack_wanted = false;
 	if (transport_may_read(&c->t))
 		transport_poke(&c->t);
 	if (c->h2.goaway_received && !c->going)
@@ -390,8 +399,11 @@ static int stream_send_body(struct message_stream *st, struct str slice)
 static int stream_send_end(struct message_stream *st, const struct http_field *trailers, size_t n_trailers)
 {
 	struct h2_client_stream *s = stream_of(st);
-	int r = h2_stream_send_end(&s->h2, trailers, n_trailers);
+	int r;
 
+	if (s->h2.asked.upgrade.n && !s->tunnel)
+		return 0; /* the request has no body, but our direction is the tunnel's */
+	r = h2_stream_send_end(&s->h2, trailers, n_trailers);
 	touch(s->c);
 	return r;
 }
@@ -421,7 +433,7 @@ static void stream_read_resume(struct message_stream *st)
 
 static void stream_tunnel(struct message_stream *st)
 {
-	/* DATA is bytes already */
+	stream_of(st)->tunnel = true; /* DATA is bytes already */
 }
 
 static void stream_release(struct message_stream *st, bool whole)
@@ -492,7 +504,7 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	c->link.close = on_pool_close;
 	list_init(&c->streams);
 	deadline_init(&c->deadline, w->loop, on_due);
-	r = h2_conn_init(&c->h2, false, &h2_settings_default, &conn_ops);
+	r = h2_conn_init(&c->h2, false, &h2_settings_client, &conn_ops);
 	if (r == 0)
 		r = upstream_pool_join(&w->pool, key, &c->link);
 	if (r == 0)

@@ -8,7 +8,9 @@
 
 The origin's file is larger than any window that h2spec grants.
 """
+import contextlib
 import os
+import struct
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -19,6 +21,7 @@ from peers import need, peer
 from pki import Authority
 from tls_bridge import TlsBridge, context, handshake
 
+SIZE = 320000
 N_CASES = 146  # what h2spec 2.2.1 has in strict mode
 ORIGIN, PORT = 8083, 80
 POLICY = [
@@ -47,7 +50,7 @@ def mesh():
         m.folder = os.path.join(m.root, "www")
         os.mkdir(m.folder)
         with open(os.path.join(m.folder, "index.html"), "w") as f:
-            f.write("0123456789abcdef" * 20000)
+            f.write("0123456789abcdef" * (SIZE // 16))
         for name in ("open", "shut"):
             w = m.run(name, "nghttpd", "--no-tls", "-d", m.folder, str(ORIGIN), args=["--service-account", name])
             w.wait_listening(ORIGIN)
@@ -123,3 +126,30 @@ def test_proxy_conforms_to_a_peer(mesh, outsider, name):
 @pytest.mark.sanitize
 def test_proxy_conforms_to_its_own_app(mesh):
     conforms(mesh, mesh.client.exec, "shut.default.svc.cluster.local", PORT)  # its shortest name is one that h2spec falls over
+
+
+def stalled(outsider, ip):
+    """A caller of its own connection that grants its answer no window."""
+    authority = b"open"
+    head = bytes([0x82, 0x86, 0x84, 0x41, len(authority)]) + authority
+    c = outsider.connect(ip, ORIGIN)
+    c.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0)) + frame(1, 5, 1, head))
+    return c
+
+
+def frame(kind, flags, stream, payload):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+@pytest.mark.sanitize
+def test_callers_that_take_nothing_hold_up_nobody_else(mesh, outsider):
+    """Forty answers of 64 KiB and more wait, all on one connection to the app: more than its window holds."""
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(stalled(outsider, mesh.open.ip)) for _ in range(40)]
+        for c in waiting:
+            c.settimeout(5)
+            assert c.recv(1), "the head, at least"
+        for _ in range(3):
+            r = run_in(outsider.path, "curl", "-sS", "--max-time", "10", "--http2-prior-knowledge", "-o", os.devnull, "-w",
+                       "%{size_download}", f"http://{mesh.open.ip}:{ORIGIN}/")
+            assert int(r.stdout) == SIZE

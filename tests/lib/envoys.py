@@ -2,7 +2,8 @@
 """Envoy as a peer of the Istio sidecar protocol: its configuration in words, and where its processes go.
 
 Outside the mesh it is a caller with a certificate of the mesh's CA. Inside a workload it stands where the proxy would be, at
-ports that are excluded from capture.
+ports that are excluded from capture. Retries and circuit breakers are those that Istio gives its sidecars: with its own
+defaults an Envoy fails what was refused unprocessed, and it opens streams before it knows the server's bound.
 """
 import contextlib
 import glob
@@ -37,11 +38,13 @@ _HTTP_FILTER = """
           codec_type: {codec}
           forward_client_cert_details: SANITIZE_SET
           set_current_client_cert_details: {{ uri: true }}
-          route_config: {{ virtual_hosts: [{{ name: x, domains: ["*"], routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: {cluster}, timeout: {timeout} }} }}] }}] }}
+          route_config: {{ virtual_hosts: [{{ name: x, domains: ["*"], routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: {cluster}, timeout: {timeout}, retry_policy: {retry} }} }}] }}] }}
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
 """
+_RETRY = "{ retry_on: 'connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes', num_retries: 2 }"
+_NO_BREAKERS = "{ thresholds: [{ max_connections: 4294967295, max_pending_requests: 4294967295, max_requests: 4294967295, max_retries: 4294967295 }] }"
 _TCP_FILTER = """
       - name: envoy.filters.network.tcp_proxy
         typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: x, cluster: {cluster} }}
@@ -85,7 +88,7 @@ def tls_downstream(alpn, ca, crt, key, peer):
 
 def http_filter(cluster, codec="AUTO", timeout="15s"):
     """codec: AUTO takes what the first bytes say, and by ALPN only h2 for HTTP/2; timeout: of a whole response, 0s for none."""
-    return _HTTP_FILTER.format(cluster=cluster, codec=codec, timeout=timeout)
+    return _HTTP_FILTER.format(cluster=cluster, codec=codec, timeout=timeout, retry=_RETRY)
 
 
 def tcp_filter(cluster):
@@ -113,6 +116,7 @@ def cluster(name, ip, port, tls="", http2=False):
   - name: {name}
     type: STATIC
     connect_timeout: 5s{protocol_part}
+    circuit_breakers: {_NO_BREAKERS}
     load_assignment: {{ cluster_name: {name}, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: "{ip}", port_value: {port} }} }} }} }}] }}] }}
 {socket_part}"""
 
