@@ -123,6 +123,7 @@ struct h2_stream {
 	bool reset_after; /* when our end has left */
 	bool closed, rejected, detached;
 	bool unprocessed;
+	bool is_tunnel; /* the owner's word, once it is open: resets are how its TCP ends, and are not held against the peer */
 };
 
 /** h2_conn_init() - @settings copied; SETTINGS are the first thing h2_conn_write() gives; -ENOMEM */
@@ -201,6 +202,9 @@ bool h2_stream_is_full(struct h2_stream *s);
 
 /** h2_stream_consume() - the bytes received so far have gone on: the peer may send as many more */
 void h2_stream_consume(struct h2_stream *s);
+
+/** h2_stream_consume_bytes() - as h2_stream_consume(), for @n of them */
+void h2_stream_consume_bytes(struct h2_stream *s, size_t n);
 
 /** h2_stream_reset() - @code of NGHTTP2_*; later frames of the peer are passed over. on_close() follows from h2_conn_dispatch() */
 void h2_stream_reset(struct h2_stream *s, uint32_t code);

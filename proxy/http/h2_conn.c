@@ -299,7 +299,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		verdict_take(c, h2_guard_window_update(&c->guard), "too many WINDOW_UPDATEs");
 		return 0;
 	case NGHTTP2_RST_STREAM:
-		verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), "too many resets");
+		s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+		if (!s || !s->is_tunnel)
+			verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), "too many resets");
 		return 0;
 	case NGHTTP2_GOAWAY:
 		on_goaway(c, frame->goaway.last_stream_id);
@@ -349,7 +351,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		}
 		ring_add(c, frame->hd.stream_id);
 		/* Ours that they did not provoke are few; counted alike, since who provoked is hard to tell. */
-		if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR && frame->rst_stream.error_code != NGHTTP2_CANCEL)
+		if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR && frame->rst_stream.error_code != NGHTTP2_CANCEL &&
+		    frame->rst_stream.error_code != NGHTTP2_CONNECT_ERROR)
 			verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), "too many resets");
 		return 0;
 	case NGHTTP2_DATA:

@@ -44,22 +44,27 @@ void h2_stream_reset_after_end(struct h2_stream *s, uint32_t code)
 	s->reset_code = code;
 }
 
-void h2_stream_consume(struct h2_stream *s)
+void h2_stream_consume_bytes(struct h2_stream *s, size_t n)
 {
 	nghttp2_session *session = s->c->session;
 
-	if (s->unconsumed == 0 || !session)
+	if (n == 0 || !session)
 		return;
 	/* no memory: reads fail too. The connection's room outlives the stream: what is not given back is lost to all. */
 	if (s->c->stalls_alone) {
 		if (s->id)
-			(void)nghttp2_session_consume_stream(session, s->id, s->unconsumed);
+			(void)nghttp2_session_consume_stream(session, s->id, n);
 	} else if (s->id == 0) {
-		(void)nghttp2_session_consume_connection(session, s->unconsumed);
+		(void)nghttp2_session_consume_connection(session, n);
 	} else {
-		(void)nghttp2_session_consume(session, s->id, s->unconsumed);
+		(void)nghttp2_session_consume(session, s->id, n);
 	}
-	s->unconsumed = 0;
+	s->unconsumed -= (uint32_t)n;
+}
+
+void h2_stream_consume(struct h2_stream *s)
+{
+	h2_stream_consume_bytes(s, s->unconsumed);
 }
 
 void h2_stream_done(struct h2_stream *s, uint32_t code)

@@ -429,6 +429,21 @@ static int add_traceparent(struct http_head *head, struct pool *pool, struct tra
 	return http_head_add(head, HTTP_FIELD_TRACEPARENT, STR("traceparent"), (struct str){ mem, 55 });
 }
 
+struct str trace_parent_new(struct trace_random *random, struct pool *pool)
+{
+	char *mem = pool_alloc(pool, 55);
+
+	if (!mem)
+		return (struct str){ NULL, 0 };
+	memcpy(mem, "00-", 3);
+	random_hex16(random, mem + 3);
+	random_hex16(random, mem + 19);
+	mem[35] = '-';
+	random_hex16(random, mem + 36);
+	memcpy(mem + 52, "-03", 3);
+	return (struct str){ mem, 55 };
+}
+
 int trace_apply(struct http_head *head, struct pool *pool, struct trace_random *random, struct trace *ret)
 {
 	struct trace t = { 0 };

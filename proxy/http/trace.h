@@ -49,6 +49,9 @@ struct trace {
  */
 MUST_CHECK int trace_apply(struct http_head *head, struct pool *pool, struct trace_random *random, struct trace *ret);
 
+/** trace_parent_new() - a traceparent of a new trace, sampled, in @pool; its p is NULL without memory */
+struct str trace_parent_new(struct trace_random *random, struct pool *pool);
+
 /* A parsed traceparent. */
 struct trace_parent {
 	char trace_id[32];

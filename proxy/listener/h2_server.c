@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/2 connection from a caller: many streams, each the downstream half of an exchange
+ * HTTP/2 connection from a caller: the connection, its turns and its end
  *
- * This file: the connection, its turns and its end. The streams are in h2_server_stream.c.
+ * What its streams are is for others to say: see h2_server.h.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -57,7 +57,7 @@ void h2_server_gone(struct h2_server *s, enum trm_reason reason)
 	s->busy = true;
 	s->dead = true;
 	s->d->conn.state = CONN_CLOSING;
-	h2_server_lose_streams(s, reason);
+	s->kind->lose_streams(s, reason);
 	s->busy = was_busy;
 	server_free(s);
 }
@@ -94,21 +94,17 @@ static void server_fail(struct h2_server *s, int r)
 	(void)!h2_conn_write(&s->h2, transport_out(&d->t), true);
 	(void)transport_flush(&d->t);
 	s->phase = H2_SERVER_LINGER;
-	h2_server_lose_streams(s, TRM_REASON_H2_PROTOCOL);
+	s->kind->lose_streams(s, TRM_REASON_H2_PROTOCOL);
 	server_shut(s);
 }
 
 /* It sends no more. What it has asked for whole is still answered. */
 static void server_eof(struct h2_server *s)
 {
-	struct h2_server_stream *st, *tmp;
-
 	s->eof = true;
 	if (s->phase < H2_SERVER_LAST)
 		s->phase = H2_SERVER_LAST;
-	list_for_each_entry_safe(st, tmp, &s->streams, link)
-		if (!st->h2.recv_end)
-			h2_stream_reset(&st->h2, NGHTTP2_CANCEL);
+	s->kind->end_streams(s);
 	if (s->n_streams == 0 || s->d->t.broken)
 		h2_server_gone(s, TRM_REASON_DOWNSTREAM_CLOSED);
 	else
@@ -273,25 +269,32 @@ static void on_kill(struct conn *c, enum trm_reason reason)
 
 static const struct conn_ops registry_ops = { .drain = on_drain, .kill = on_kill };
 
-void h2_server_start(struct downstream *d)
+bool h2_server_takes_more(struct h2_server *s)
 {
-	struct h2_settings settings = h2_settings_default;
+	if (s->n_streams >= s->n_streams_max || s->phase >= H2_SERVER_LAST)
+		return false;
+	if (s->d->conn.direction == OBSERVE_INBOUND && loop_now_ns(s->d->w->loop) / NS_PER_MS >= s->old_at_ms)
+		h2_server_go(s);
+	return true;
+}
+
+void h2_server_start_kind(struct downstream *d, const struct h2_server_kind *kind, const struct h2_settings *settings)
+{
 	struct h2_server *s = calloc(1, sizeof(*s));
 
-	if (d->t.peer)
-		settings.streams_max = H2_STREAMS_PEER;
-	if (!s || h2_conn_init(&s->h2, true, &settings, &h2_server_conn_ops) < 0) {
+	if (!s || h2_conn_init(&s->h2, true, settings, kind->ops) < 0) {
 		free(s);
 		downstream_refuse(d, TRM_REASON_NO_MEMORY);
 		return;
 	}
 	s->d = d;
-	s->n_streams_max = settings.streams_max;
+	s->kind = kind;
+	s->n_streams_max = settings->streams_max;
 	s->old_at_ms = loop_now_ns(d->w->loop) / NS_PER_MS + AGE_MS - trace_random_next(&d->w->random) % (AGE_MS / 5);
 	list_init(&s->streams);
 	d->conn.ops = &registry_ops;
 	d->conn.owner = s;
-	d->conn.protocol = "h2";
+	d->conn.protocol = kind->protocol;
 	d->conn.state = CONN_IDLE;
 	d->t.on_event = on_event;
 	deadline_done(&d->deadline);

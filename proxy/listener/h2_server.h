@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/2 connection from a caller: what h2_server.c (the connection) and h2_server_stream.c (its streams) share. */
+/*
+ * HTTP/2 connection from a caller: what h2_server.c (the connection) and its streams share
+ *
+ * Streams are requests (h2_server_stream.c) or tunnels (tunnel_server.c): a connection has one kind of them.
+ */
 #ifndef TRAMMEL_PROXY_H2_SERVER_H
 #define TRAMMEL_PROXY_H2_SERVER_H
 
 #include "proxy/http/h2.h"
 #include "proxy/listener/downstream.h"
-#include "proxy/upstream/message_stream.h"
-
-struct exchange;
 
 #define H2_SERVER_FIRST_MS 10000 /* the preface; and a field section that was begun */
 #define H2_SERVER_IDLE_MS  600000
@@ -19,10 +20,23 @@ enum h2_server_phase {
 	H2_SERVER_LINGER,
 };
 
+struct h2_server;
+
+/* What the streams of a connection are. */
+struct h2_server_kind {
+	const char *protocol; /* for conn list; constant */
+	const struct h2_conn_ops *ops;
+	/* The connection is gone, without a word: every stream hears it. None is the connection's afterwards. */
+	void (*lose_streams)(struct h2_server *s, enum trm_reason reason);
+	/* The caller sends nothing more. Those that cannot go on are reset. */
+	void (*end_streams)(struct h2_server *s);
+};
+
 struct h2_server {
 	struct downstream *d;
 	struct h2_conn h2;
-	struct list streams; /* struct h2_server_stream */
+	const struct h2_server_kind *kind;
+	struct list streams; /* of the kind's */
 	struct loop_task write;
 	size_t n_streams, n_streams_max;
 	uint64_t old_at_ms;
@@ -32,23 +46,12 @@ struct h2_server {
 	bool busy, dead;
 };
 
-struct h2_server_stream {
-	struct message_stream stream;
-	struct h2_stream h2;
-	struct h2_server *s;
-	struct exchange *x; /* NULL once it is over */
-	struct deadline deadline;
-	struct list link;
-	struct buf held; /* of a tunnel that is not open yet */
-	bool held_end;
-	bool begun;	  /* the exchange has the head: it ends by itself */
-	bool dispatching; /* on_close() comes next */
-	bool lost;	  /* with its connection */
-	bool tunnel, upgrade;
-};
-
 /* The connection */
 
+/** h2_server_start_kind() - takes over @d; @settings copied */
+void h2_server_start_kind(struct downstream *d, const struct h2_server_kind *kind, const struct h2_settings *settings);
+/** h2_server_takes_more() - may a new stream begin? Announces the end of an old connection */
+bool h2_server_takes_more(struct h2_server *s);
 /** h2_server_touch() - something is to be written: at the end of this turn */
 void h2_server_touch(struct h2_server *s);
 /** h2_server_go() - announce the end: streams that are on their way are still taken for a second */
@@ -57,12 +60,5 @@ void h2_server_go(struct h2_server *s);
 void h2_server_gone(struct h2_server *s, enum trm_reason reason);
 /** h2_server_idle_look() - a stream has ended: it may have been the last */
 void h2_server_idle_look(struct h2_server *s);
-
-/* Its streams */
-
-extern const struct h2_conn_ops h2_server_conn_ops;
-
-/** h2_server_lose_streams() - every exchange hears that its caller is gone */
-void h2_server_lose_streams(struct h2_server *s, enum trm_reason reason);
 
 #endif

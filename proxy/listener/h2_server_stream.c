@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/2 connection from a caller: its streams, each the downstream half of an exchange
+ * Requests on an HTTP/2 connection from a caller: each stream the downstream half of an exchange
  *
  * A stream's memory lives until HTTP/2 is done with it, its exchange until both messages are over; either may end
  * first. What a stream receives while nobody may read it is counted against its window, so it is never more than that.
@@ -12,6 +12,21 @@
 
 #define SEND_BYTES	 4096 /* a slice from here on is framed at once, not kept first */
 #define HELD_MAX_BYTES	 (64 * 1024)
+
+struct h2_server_stream {
+	struct message_stream stream;
+	struct h2_stream h2;
+	struct h2_server *s;
+	struct exchange *x; /* NULL once it is over */
+	struct deadline deadline;
+	struct list link;
+	struct buf held; /* of a tunnel that is not open yet */
+	bool held_end;
+	bool begun;	  /* the exchange has the head: it ends by itself */
+	bool dispatching; /* on_close() comes next */
+	bool lost;	  /* with its connection */
+	bool tunnel, upgrade;
+};
 
 static const struct message_stream_ops stream_ops;
 
@@ -38,7 +53,7 @@ static void stream_free(struct h2_server_stream *st)
 	h2_server_idle_look(s);
 }
 
-void h2_server_lose_streams(struct h2_server *s, enum trm_reason reason)
+static void lose_streams(struct h2_server *s, enum trm_reason reason)
 {
 	while (!list_is_empty(&s->streams)) {
 		struct h2_server_stream *st = list_first(&s->streams, struct h2_server_stream, link);
@@ -54,6 +69,16 @@ void h2_server_lose_streams(struct h2_server *s, enum trm_reason reason)
 			stream_free(st);
 		}
 	}
+}
+
+/* What it has asked for whole is still answered. */
+static void end_streams(struct h2_server *s)
+{
+	struct h2_server_stream *st, *tmp;
+
+	list_for_each_entry_safe(st, tmp, &s->streams, link)
+		if (!st->h2.recv_end)
+			h2_stream_reset(&st->h2, NGHTTP2_CANCEL);
 }
 
 /* What comes in: struct h2_conn_ops */
@@ -83,10 +108,8 @@ static struct h2_stream *on_request(struct h2_conn *c)
 	struct h2_server *s = container_of(c, struct h2_server, h2);
 	struct h2_server_stream *st;
 
-	if (s->n_streams >= s->n_streams_max || s->phase >= H2_SERVER_LAST)
+	if (!h2_server_takes_more(s))
 		return NULL;
-	if (s->d->conn.direction == OBSERVE_INBOUND && loop_now_ns(s->d->w->loop) / NS_PER_MS >= s->old_at_ms)
-		h2_server_go(s);
 	st = calloc(1, sizeof(*st));
 	if (!st)
 		return NULL;
@@ -227,7 +250,7 @@ static void on_close(struct h2_stream *h2)
 		stream_free(st);
 }
 
-const struct h2_conn_ops h2_server_conn_ops = {
+static const struct h2_conn_ops conn_ops = {
 	.on_request = on_request,
 	.on_head = on_head,
 	.on_body = on_body,
@@ -346,3 +369,21 @@ static const struct message_stream_ops stream_ops = {
 	.tunnel = stream_tunnel,
 	.release = stream_release,
 };
+
+/* Life */
+
+static const struct h2_server_kind requests = {
+	.protocol = "h2",
+	.ops = &conn_ops,
+	.lose_streams = lose_streams,
+	.end_streams = end_streams,
+};
+
+void h2_server_start(struct downstream *d)
+{
+	struct h2_settings settings = h2_settings_default;
+
+	if (d->t.peer)
+		settings.streams_max = H2_STREAMS_PEER;
+	h2_server_start_kind(d, &requests, &settings);
+}

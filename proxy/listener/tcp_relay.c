@@ -207,6 +207,7 @@ static void attempt_start(struct tcp_relay *r)
 	enum trm_reason reason;
 
 	r->n_attempts++;
+	r->target.caller = d->conn.client;
 	r->connected = false;
 	d->conn.endpoint = r->target.addr;
 	free(r->expected_id);

@@ -16,6 +16,7 @@ static void endpoint_take(const struct snapshot *snap, const struct endpoint *ep
 		return;
 	}
 	ret->mtls = ep->mtls;
+	ret->hbone = ep->mtls && ep->hbone;
 	ret->spiffe_id = ep->spiffe_id;
 }
 

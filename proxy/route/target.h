@@ -18,11 +18,14 @@ struct target {
 	struct addr client; /* towards the app: the true caller. port 0 and zero address: none */
 	bool is_local;	    /* the app in this pod: over loopback, its own time-out */
 	bool mtls;
+	bool hbone;	    /* mtls by a tunnel to port 15008 */
 	bool is_h2;	    /* HTTP/2 there, else HTTP/1.1; chosen for each request */
 	const char *spiffe_id;		   /* mtls: who must answer */
 	const struct service *service;	   /* NULL: none */
 	const struct service_port *port;   /* NULL: none */
 	const struct endpoint *endpoint;   /* NULL: none */
+	struct addr caller;		   /* hbone: who is told to the tunnel's end to have called */
+	struct str traceparent;		   /* hbone: of the request the tunnel is opened for; empty: none */
 };
 
 #define TARGET_SNI_BYTES 320

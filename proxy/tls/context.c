@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 #include "base/clock.h"
 #include "base/x509/svid.h"
+#include "proxy/tls/transport.h"
 #include "proxy/tls/verify.h"
 
 #define TLS_DEPTH_MAX	   4
@@ -27,6 +28,8 @@ struct str tls_alpn_wire(enum tls_alpn alpn)
 		return STR("\x08istio-h2");
 	case TLS_ALPN_ISTIO:
 		return STR("\x05istio");
+	case TLS_ALPN_H2:
+		return STR("\x02h2");
 	case TLS_ALPN_NONE:
 		break;
 	}
@@ -41,6 +44,8 @@ enum tls_alpn tls_alpn_from(struct str name)
 		return TLS_ALPN_ISTIO_H2;
 	if (str_eq(name, STR("istio")))
 		return TLS_ALPN_ISTIO;
+	if (str_eq(name, STR("h2")))
+		return TLS_ALPN_H2;
 	return TLS_ALPN_NONE;
 }
 
@@ -48,12 +53,16 @@ enum tls_alpn tls_alpn_from(struct str name)
 static int on_alpn_select(SSL *ssl, const unsigned char **ret, unsigned char *ret_n, const unsigned char *in,
 			  unsigned int n, void *arg)
 {
+	const struct transport *t = SSL_get_app_data(ssl);
+
 	for (unsigned int at = 0; at < n;) {
 		unsigned int len = in[at];
+		enum tls_alpn alpn;
 
 		if (len == 0 || len > n - at - 1)
 			break;
-		if (tls_alpn_from((struct str){ (const char *)in + at + 1, len }) != TLS_ALPN_NONE) {
+		alpn = tls_alpn_from((struct str){ (const char *)in + at + 1, len });
+		if (alpn != TLS_ALPN_NONE && (alpn == TLS_ALPN_H2) == t->is_tunnel_port) {
 			*ret = in + at + 1;
 			*ret_n = (unsigned char)len;
 			return SSL_TLSEXT_ERR_OK;

@@ -24,6 +24,7 @@ enum tls_alpn {
 	TLS_ALPN_ISTIO_HTTP1, /* istio-http/1.1, istio-http/1.0 */
 	TLS_ALPN_ISTIO_H2,
 	TLS_ALPN_ISTIO, /* any bytes */
+	TLS_ALPN_H2,	/* on the tunnel port alone, and nothing else there */
 };
 
 struct tls_identity {

@@ -105,6 +105,7 @@ struct transport {
 	bool end_wanted, end_sent;
 	bool write_failed;
 	bool is_server;
+	bool is_tunnel_port; /* as server: h2 is spoken there, and nothing but h2; set by the owner before TLS starts */
 	bool writable_again; /* carrier: it takes bytes again, and was not given any yet */
 	uint8_t alpn; /* enum tls_alpn, after the handshake */
 };
@@ -134,7 +135,7 @@ void transport_attach(struct transport *t, struct transport_shared *sh, struct t
 
 /* What a carrier tells; nothing where no transport stands on it. on_event comes in the next turn: it may close anything. */
 
-/** transport_carrier_opened() - bytes may go; @peer (NULL: none) is who is proven at the other end: a reference is taken */
+/** transport_carrier_opened() - bytes may go; @peer is who is proven at the other end: a reference is taken; NULL: as it is known already */
 void transport_carrier_opened(struct transport_carrier *c, struct tls_peer *peer);
 /** transport_carrier_failed() - it did not open, with what transport.error and .reason are to say */
 void transport_carrier_failed(struct transport_carrier *c, int error, enum trm_reason reason);

@@ -67,7 +67,10 @@ void transport_carrier_opened(struct transport_carrier *c, struct tls_peer *peer
 
 	if (!t || t->state != TRANSPORT_CONNECTING)
 		return;
-	t->peer = peer ? tls_peer_ref(peer) : NULL;
+	if (peer) {
+		tls_peer_unref(t->peer);
+		t->peer = tls_peer_ref(peer);
+	}
 	t->state = t->ssl ? TRANSPORT_HANDSHAKE : TRANSPORT_OPEN;
 	t->writable_again = true; /* what was written before it was open */
 	transport_poke(t);

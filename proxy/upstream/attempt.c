@@ -72,6 +72,12 @@ static void attempt_start(struct exchange *x)
 		x->conn->mtls = x->target.mtls;
 		x->conn->tls_version = x->target.mtls ? "TLSv1.3" : "";
 	}
+	if (x->target.hbone) {
+		const struct http_field *f = http_head_find(&x->req, HTTP_FIELD_TRACEPARENT);
+
+		x->target.caller = x->conn->client;
+		x->target.traceparent = f ? f->value : STR("");
+	}
 	if (upstream_open(x->w, &x->target, x->fresh_only, &u, &reason) < 0) {
 		attempt_failed(x, reason, reason_status(reason));
 		return;

@@ -4,10 +4,11 @@
 
 #include <errno.h>
 #include "base/clock.h"
+#include "proxy/upstream/tunnel_client.h"
 
 uint64_t connect_timeout_ms(const struct target *target)
 {
-	return target->is_local ? CONNECT_LOCAL_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
+	return target->hbone ? TUNNEL_TIMEOUT_MS : target->is_local ? CONNECT_LOCAL_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
 }
 
 static bool has_client(const struct target *target)
@@ -30,6 +31,8 @@ int connect_start(struct worker *w, struct transport *t, const struct target *ta
 	*ret_reason = TRM_REASON_NO_CERTIFICATE;
 	if (target->mtls && !tls_identity_is_valid(w->identity, worker_wall_ns(w) / NS_PER_S))
 		return -EKEYEXPIRED;
+	if (target->hbone)
+		return tunnel_client_connect(w, t, target, on_event, ret_reason);
 	r = transport_connect(t, &w->shared, &dial, on_event);
 	if (r < 0) {
 		*ret_reason = r == -EMFILE || r == -ENFILE ? TRM_REASON_FD_LIMIT :

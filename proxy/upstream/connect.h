@@ -18,6 +18,7 @@
  * @alpn:         mtls: protocol to offer
  * @ret_reason:   why it failed
  *
+ * To an endpoint that speaks HBONE: by a tunnel, and @t carries what goes through it.
  * Never plaintext where the target is mTLS: without a certificate in date it fails (NO_CERTIFICATE).
  *
  * Return: 0 or negative errno; then nothing is held.
@@ -25,7 +26,7 @@
 MUST_CHECK int connect_start(struct worker *w, struct transport *t, const struct target *target, enum tls_alpn alpn,
 			     const char *expected_id, void (*on_event)(struct transport *t), enum trm_reason *ret_reason);
 
-/** connect_timeout_ms() - time for one target to be connected (without the handshake) */
+/** connect_timeout_ms() - time for one target to be connected (without the handshake; but with all of it where it is by a tunnel) */
 uint64_t connect_timeout_ms(const struct target *target);
 
 /** connect_failure() - reason and HTTP status (502, 503, 504) of a transport that did not open, or broke */

@@ -9,6 +9,7 @@ void upstream_pool_init(struct upstream_pool *p)
 {
 	*p = (struct upstream_pool){ 0 };
 	hash_table_init(&p->hosts);
+	list_init(&p->all);
 }
 
 void upstream_pool_close_idle(struct upstream_pool *p)
@@ -31,7 +32,11 @@ void upstream_pool_close_idle(struct upstream_pool *p)
 
 void upstream_pool_done(struct upstream_pool *p)
 {
+	struct pool_link *l;
+
 	upstream_pool_close_idle(p);
+	while ((l = list_first(&p->all, struct pool_link, all_link)) && l->kill)
+		l->kill(l);
 	hash_table_done(&p->hosts);
 }
 
@@ -43,7 +48,7 @@ void pool_key_fill(struct pool_key *key, const struct target *t, uint8_t alpn)
 		uint8_t mtls, alpn;
 	} flat = { .port = t->addr.port, .mtls = t->mtls, .alpn = alpn };
 
-	*key = (struct pool_key){ .addr = t->addr, .mtls = t->mtls, .alpn = alpn };
+	*key = (struct pool_key){ .addr = t->addr, .mtls = t->mtls, .hbone = t->hbone, .alpn = alpn };
 	key->spiffe_id = t->mtls && t->spiffe_id ? t->spiffe_id : "";
 	memcpy(key->client_ip, t->client.ip, sizeof(key->client_ip));
 	memcpy(flat.ip, t->addr.ip, sizeof(flat.ip));
@@ -56,7 +61,7 @@ static bool host_eq(const struct hash_node *node, const void *key)
 	const struct pool_host *h = container_of(node, const struct pool_host, node);
 	const struct pool_key *k = key;
 
-	return addr_eq(&h->key.addr, &k->addr) && h->key.mtls == k->mtls && h->key.alpn == k->alpn &&
+	return addr_eq(&h->key.addr, &k->addr) && h->key.mtls == k->mtls && h->key.hbone == k->hbone && h->key.alpn == k->alpn &&
 	       memcmp(h->key.client_ip, k->client_ip, sizeof(k->client_ip)) == 0 &&
 	       strcmp(h->spiffe_id, k->spiffe_id) == 0;
 }
@@ -107,6 +112,7 @@ int upstream_pool_join(struct upstream_pool *p, const struct pool_key *key, stru
 	l->host = h;
 	l->is_idle = false;
 	list_init(&l->link);
+	list_push_front(&p->all, &l->all_link);
 	return 0;
 }
 
@@ -139,6 +145,7 @@ void upstream_pool_leave(struct upstream_pool *p, struct pool_link *l)
 		return;
 	upstream_pool_withdraw(p, l);
 	l->host = NULL;
+	list_remove(&l->all_link);
 	p->n_conns--;
 	if (--h->n_conns > 0)
 		return;

@@ -3,7 +3,7 @@
  * Pool of idle upstream connections
  *
  * Keyed by everything that makes two connections the same to the peer: address, true client (towards the app), identity
- * demanded, protocol. The most recently used comes first; one that the peer ends, or that says something unasked, or
+ * demanded, protocol, by a tunnel or not. The most recently used comes first; one that the peer ends, or that says something unasked, or
  * that is idle for too long, is closed: an application may close its side any time, a proxy keeps it. One pool per worker.
  *
  * A connection of HTTP/2 counts as idle as long as it has room for another stream.
@@ -24,7 +24,7 @@
 struct pool_key {
 	struct addr addr;
 	uint8_t client_ip[16];
-	bool mtls;
+	bool mtls, hbone;
 	uint8_t alpn;	       /* enum tls_alpn */
 	const char *spiffe_id; /* "" when none is demanded */
 	uint64_t hash;
@@ -44,18 +44,21 @@ struct pool_host {
 struct pool_link {
 	struct list link;
 	struct pool_host *host;
+	struct list all_link;
 	bool is_idle;
+	void (*kill)(struct pool_link *l); /* at the worker's end: now, whatever it does. NULL: it is known to be gone by then */
 	void (*close)(struct pool_link *l); /* leaves the pool, or is withdrawn from it until its streams have ended */
 };
 
 struct upstream_pool {
 	struct hash_table hosts;
+	struct list all; /* struct pool_link, idle or not */
 	size_t n_conns, n_idle;
 	uint64_t n_opened, n_reused; /* ever */
 };
 
 void upstream_pool_init(struct upstream_pool *p);
-/** upstream_pool_done() - closes the idle ones; the others must be gone */
+/** upstream_pool_done() - closes the idle ones and kills the others */
 void upstream_pool_done(struct upstream_pool *p);
 
 /** pool_key_fill() - @alpn: enum tls_alpn */
