@@ -87,17 +87,6 @@ int h1_line_read(struct h1_parser *p, struct str input, uint32_t max, uint16_t t
 	return 0;
 }
 
-/*
- * What the proxy on the other side adds to a request does not count, each once: a request it took at its limit would be
- * one over ours.
- */
-#define UNCOUNTED_IDS (1ull << HTTP_FIELD_TRACEPARENT | 1ull << HTTP_FIELD_X_REQUEST_ID)
-
-static unsigned n_counted(const struct http_head *head)
-{
-	return head->n_fields - (unsigned)__builtin_popcountll(head->known & UNCOUNTED_IDS);
-}
-
 int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head, size_t *ret_consumed,
 		   struct http_reject *ret_reject)
 {
@@ -125,7 +114,7 @@ int h1_fields_read(struct h1_parser *p, struct str input, struct http_head *head
 					 "field is repeated");
 		head->known |= 1ull << f->id;
 		head->n_fields++;
-		if (UNLIKELY(head->n_fields > p->limits->fields) && n_counted(head) > p->limits->fields)
+		if (UNLIKELY(head->n_fields > p->limits->fields) && http_head_n_counted(head) > p->limits->fields)
 			return http_refuse(ret_reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
 	}
 }

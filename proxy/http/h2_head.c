@@ -52,6 +52,15 @@ static int pseudo_add(struct h2_head_in *in, struct str name, struct str value)
 	return 0;
 }
 
+/* The rule of HTTP/1.1, for what the same head has there: a request's Host is one field, its cookies are one. */
+static void fields_count(struct h2_head_in *in)
+{
+	unsigned n = http_head_n_counted(in->head) + (in->crumbs != NULL) + (in->head->method.n > 0);
+
+	if (n > HTTP_FIELDS_MAX)
+		refuse(in, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
+}
+
 static int crumb_add(struct h2_head_in *in, struct str value)
 {
 	struct h2_crumb *c;
@@ -71,6 +80,7 @@ static int crumb_add(struct h2_head_in *in, struct str value)
 	else
 		in->crumbs = c;
 	in->crumbs_last = c;
+	fields_count(in);
 	return 0;
 }
 
@@ -108,15 +118,6 @@ static int field_add(struct h2_head_in *in, struct str name, struct str value)
 		refuse(in, 400, TRM_REASON_HTTP_SYNTAX, "underscore in a guarded field name");
 		return 0;
 	}
-	if (h->n_fields >= HTTP_FIELDS_MAX) {
-		/* one traceparent and one x-request-id beside them, as in HTTP/1.1: a proxy before us adds them */
-		bool ours = id == HTTP_FIELD_TRACEPARENT || id == HTTP_FIELD_X_REQUEST_ID;
-
-		if (!ours || http_head_has(h, id)) {
-			refuse(in, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
-			return 0;
-		}
-	}
 	n = pool_str_dup(in->pool, name);
 	v = pool_str_dup(in->pool, value);
 	if (!n.p || !v.p)
@@ -133,7 +134,10 @@ static int field_add(struct h2_head_in *in, struct str name, struct str value)
 			in->malformed = true;
 		in->has_length = true;
 	}
-	return http_head_add(h, id, n, v) == 0 ? 0 : -ENOMEM;
+	if (http_head_add(h, id, n, v) < 0)
+		return -ENOMEM;
+	fields_count(in);
+	return 0;
 }
 
 int h2_head_in_add(struct h2_head_in *in, struct str name, struct str value)
@@ -145,6 +149,8 @@ int h2_head_in_add(struct h2_head_in *in, struct str name, struct str value)
 		return HTTP_E_REJECT;
 	if (in->bytes > H2_HEAD_BYTES)
 		refuse(in, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "head is too long");
+	else if (name.n + value.n + 2 > H2_LINE_BYTES)
+		refuse(in, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "field is too long");
 	if (in->reject.status || in->malformed)
 		return 0;
 	if (!name.p || !name.n)
@@ -171,6 +177,8 @@ static int crumbs_join(struct h2_head_in *in)
 		return 0;
 	for (const struct h2_crumb *c = in->crumbs; c; c = c->next)
 		n += c->text.n + 2;
+	if (n + STR("cookie").n > H2_LINE_BYTES)
+		return http_refuse(&in->reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "cookies are too long");
 	mem = p = pool_alloc(in->pool, n);
 	if (!mem)
 		return -ENOMEM;

@@ -15,6 +15,7 @@
 
 #define H2_HEAD_BYTES	   (64 * 1024) /* of names, values and 32 for each field (RFC 9113 section 6.5.2): more is 431 */
 #define H2_HEAD_BYTES_LAST (256 * 1024) /* decoding goes on up to here, for the connection's sake; then it ends */
+#define H2_LINE_BYTES	   (32 * 1024) /* of one field, as it stands in HTTP/1.1; cookies joined */
 #define H2_CRUMBS	   512 /* cookie fields of one head */
 #define H2_TRAILERS	   20
 #define H2_TRAILER_BYTES   (8 * 1024)

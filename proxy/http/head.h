@@ -124,6 +124,19 @@ static inline bool http_head_has(const struct http_head *h, enum http_field_id i
 	return (h->known >> id) & 1;
 }
 
+/**
+ * http_head_n_counted() - fields that count against HTTP_FIELDS_MAX
+ *
+ * What the proxy on the other side adds to a request does not, each once: a request it took at its limit would be one
+ * over ours.
+ */
+static inline unsigned http_head_n_counted(const struct http_head *h)
+{
+	const uint64_t uncounted = 1ull << HTTP_FIELD_TRACEPARENT | 1ull << HTTP_FIELD_X_REQUEST_ID;
+
+	return h->n_fields - (unsigned)__builtin_popcountll(h->known & uncounted);
+}
+
 /** http_head_find() - first field of @id not struck out, or NULL */
 struct http_field *http_head_find(const struct http_head *h, enum http_field_id id);
 
