@@ -81,6 +81,7 @@ struct h2_conn {
 	struct list closed;  /* struct h2_stream: on_close() is due */
 	struct list drained; /* struct h2_stream: on_drained() is due */
 	struct list touched; /* struct h2_stream: on_batch_end() is due */
+	struct h2_stream *keeper; /* in h2_conn_read(): its kept slice is of the input */
 	uint64_t now_ns;
 	size_t n_streams;
 	int32_t last_id; /* highest the peer has opened (server), or we (client) */
@@ -97,6 +98,7 @@ struct h2_conn {
 	bool settings_seen;  /* the peer's first SETTINGS has come */
 	bool settings_acked; /* and it knows ours */
 	bool ping_pending;
+	bool windows_set;    /* SETTINGS have changed the streams' windows since the last h2_conn_write() */
 	const char *why;     /* constant: what ended it, for the log */
 };
 
@@ -110,6 +112,8 @@ struct h2_stream {
 	struct h1_asked asked; /* client */
 	struct buf out;	       /* body bytes that are not framed yet */
 	struct str now;	       /* and behind them, those of the call under way */
+	struct str kept;       /* received: the end of a body of declared length, until END_STREAM */
+	uint64_t body_bytes;   /* received */
 	struct h2_trailers *trailers_out;
 	uint32_t reset_code;
 	uint32_t unconsumed; /* received bytes whose room was not given back */
@@ -124,6 +128,9 @@ struct h2_stream {
 	bool closed, rejected, detached;
 	bool unprocessed;
 	bool is_tunnel; /* the owner's word, once it is open: resets are how its TCP ends, and are not held against the peer */
+	bool head_held;	     /* server and client: on_head() waits for END_STREAM */
+	bool window_refused; /* its WINDOW_UPDATE was none */
+	char last_byte;	     /* of the body, where kept is no slice of the input any more */
 };
 
 /** h2_conn_init() - @settings copied; SETTINGS are the first thing h2_conn_write() gives; -ENOMEM */

@@ -3,7 +3,8 @@
  * HTTP/2 codec, the connection: see h2.h
  *
  * Frames coming in, in the order nghttp2 tells of them: on_begin_frame, on_begin_headers, on_header, on_frame (head),
- * on_data_chunk, on_frame (end), on_stream_close. Streams going out are in h2_stream.c.
+ * on_data_chunk, on_frame (end), on_stream_close. What they bring to a stream is in h2_stream_in.c, what streams send in
+ * h2_stream.c.
  */
 #include "proxy/http/h2.h"
 
@@ -16,7 +17,6 @@
 #define QUEUE_ACKS_MAX	   1000
 #define SETTINGS_ENTRIES   32
 #define CONTINUATIONS_MAX  8
-#define EMPTY_RUN_MAX	   1
 
 const struct h2_settings h2_settings_default = {
 	.streams_max = H2_STREAMS_MAX,
@@ -54,7 +54,7 @@ static void verdict_take(struct h2_conn *c, enum h2_verdict v, const char *why)
 		h2_conn_goaway(c, true, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-static void glitch(struct h2_conn *c, const char *why)
+void h2_conn_glitch(struct h2_conn *c, const char *why)
 {
 	verdict_take(c, h2_guard_glitch(&c->guard, 1, now_ms(c)), why);
 }
@@ -95,7 +95,7 @@ static void closed_stream_frame(struct h2_conn *c, int32_t id)
 	if (id >= c->early_first && id <= c->early_last)
 		return;
 	if (ring_has(c, id))
-		glitch(c, "frames on streams that were reset");
+		h2_conn_glitch(c, "frames on streams that were reset");
 	else
 		conn_over(c, NGHTTP2_STREAM_CLOSED, "frame on a closed stream");
 }
@@ -117,7 +117,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 	case NGHTTP2_WINDOW_UPDATE:
 	case NGHTTP2_RST_STREAM:
 		if (is_closed_id(c, hd->stream_id))
-			glitch(c, "frames on closed streams");
+			h2_conn_glitch(c, "frames on closed streams");
 		return 0;
 	}
 	return 0;
@@ -179,90 +179,6 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-static void malformed(struct h2_stream *s)
-{
-	glitch(s->c, "malformed messages");
-	h2_stream_reset(s, NGHTTP2_PROTOCOL_ERROR);
-}
-
-/* The head cannot be taken: the owner answers, or the peer is reset. */
-static void head_refuse(struct h2_stream *s)
-{
-	struct h2_conn *c = s->c;
-	struct http_reject reject = s->in.reject;
-
-	s->rejected = true;
-	if (s->in.malformed || !reject.status) {
-		malformed(s);
-		return;
-	}
-	if (!c->is_server) {
-		reject.status = 502;
-		if (reject.reason != TRM_REASON_HTTP_UPGRADE)
-			reject.reason = TRM_REASON_HTTP_UPSTREAM_MALFORMED;
-	}
-	if (!c->is_server)
-		glitch(c, "malformed messages");
-	h2_stream_touch(s);
-	c->ops->on_reject(s, &reject); /* a client's owner may be rid of the stream after it: h2_stream_done() resets it */
-}
-
-static int head_take(struct h2_stream *s, bool ends)
-{
-	struct h2_conn *c = s->c;
-	int r = c->is_server ? h2_head_in_request(&s->in, ends) : h2_head_in_response(&s->in, &s->asked, ends);
-
-	if (r < 0)
-		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	if (r == 0 && !c->is_server && s->head->status < 200 && s->head->status != 101) {
-		if (++s->n_interim > H2_INTERIM_MAX)
-			r = http_refuse(&s->in.reject, 502, TRM_REASON_HTTP_UPSTREAM_MALFORMED, "too many interim responses");
-	} else if (r == 0) {
-		s->recv_head = true;
-	}
-	if (r != 0) {
-		head_refuse(s);
-		return 0;
-	}
-	h2_stream_touch(s);
-	c->ops->on_head(s, s->head, ends);
-	return 0;
-}
-
-static void end_take(struct h2_stream *s)
-{
-	if (s->recv_end || s->rejected || s->closed || s->detached)
-		return;
-	s->recv_end = true;
-	h2_stream_touch(s);
-	s->c->ops->on_end(s, s->in.trailers, s->in.n_trailers);
-}
-
-static int on_stream_frame(struct h2_conn *c, struct h2_stream *s, const nghttp2_frame *frame)
-{
-	bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-	int r = 0;
-
-	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == 0 && !ends) {
-		if (++s->empty_run > EMPTY_RUN_MAX)
-			glitch(c, "empty DATA frames");
-	} else {
-		s->empty_run = 0;
-	}
-	if (frame->hd.type == NGHTTP2_HEADERS && !s->rejected) {
-		if (s->recv_head && s->in.head == NULL) {
-			if (s->in.reject.status || s->in.malformed || !ends)
-				head_refuse(s); /* trailers */
-		} else {
-			r = head_take(s, ends);
-		}
-	}
-	/* The owner may have been told enough, and have freed the stream. */
-	if (r == 0 && ends && nghttp2_session_get_stream_user_data(c->session, frame->hd.stream_id) == s)
-		end_take(s);
-	return r;
-}
-
 static void on_goaway(struct h2_conn *c, int32_t last_id)
 {
 	c->goaway_received = true;
@@ -280,12 +196,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	case NGHTTP2_HEADERS:
 	case NGHTTP2_DATA:
 		s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-		return s && !s->detached ? on_stream_frame(c, s, frame) : 0;
+		return s && !s->detached ? h2_stream_on_frame(s, frame) : 0;
 	case NGHTTP2_SETTINGS:
 		if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
 			c->settings_acked = true;
 		} else {
 			c->settings_seen = true;
+			for (size_t i = 0; i < frame->settings.niv; i++)
+				c->windows_set |= frame->settings.iv[i].settings_id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE;
 			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), "too many SETTINGS");
 		}
 		return 0;
@@ -313,9 +231,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code, void *user)
 {
 	struct h2_conn *c = user;
+	struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 
-	if (!c->over && code != NGHTTP2_ERR_REFUSED_STREAM) /* its RST_STREAM is counted */
-		glitch(c, "invalid frames");
+	if (c->over)
+		return 0;
+	if (s && frame->hd.type == NGHTTP2_WINDOW_UPDATE)
+		s->window_refused = true;
+	if (code != NGHTTP2_ERR_REFUSED_STREAM) /* its RST_STREAM is counted */
+		h2_conn_glitch(c, "invalid frames");
 	return 0;
 }
 
@@ -331,9 +254,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 	}
 	if (c->stalls_alone)
 		(void)nghttp2_session_consume_connection(session, n);
-	s->unconsumed += (uint32_t)n;
-	h2_stream_touch(s);
-	c->ops->on_body(s, (struct str){ (const char *)p, n });
+	h2_stream_on_data(s, (struct str){ (const char *)p, n });
 	return 0;
 }
 
@@ -350,6 +271,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 			return 0;
 		}
 		ring_add(c, frame->hd.stream_id);
+		s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+		/* nghttp2 resets the stream alone where SETTINGS made its window overflow: RFC 9113 section 6.9.2 */
+		if (c->windows_set && frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR && !(s && s->window_refused))
+			conn_over(c, NGHTTP2_FLOW_CONTROL_ERROR, "SETTINGS overflow a window");
 		/* Ours that they did not provoke are few; counted alike, since who provoked is hard to tell. */
 		if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR && frame->rst_stream.error_code != NGHTTP2_CANCEL &&
 		    frame->rst_stream.error_code != NGHTTP2_CONNECT_ERROR)
@@ -386,6 +311,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 		return 0;
 	s->closed = true;
 	s->id = 0;
+	h2_stream_unkeep(s);
 	s->reset_code = code;
 	s->unprocessed = code == NGHTTP2_REFUSED_STREAM || (!c->is_server && c->goaway_received && id > c->goaway_id);
 	c->n_streams--;
@@ -433,7 +359,8 @@ static const nghttp2_option *option_get(void)
 	nghttp2_option_set_no_auto_window_update(o, 1);
 	nghttp2_option_set_max_outbound_ack(o, QUEUE_ACKS_MAX);
 	nghttp2_option_set_max_settings(o, SETTINGS_ENTRIES);
-	nghttp2_option_set_max_continuations(o, CONTINUATIONS_MAX);
+	/* it counts a frame once for each call that brings a part of its header; ours comes first, in bytes_feed() */
+	nghttp2_option_set_max_continuations(o, H2_FRAME_HEAD_BYTES * (CONTINUATIONS_MAX + 1));
 	nghttp2_option_set_peer_max_concurrent_streams(o, H2_STREAMS_MAX);
 	nghttp2_option_set_stream_reset_rate_limit(o, 10ull * H2_RESET_BURST, 10ull * H2_RESET_PER_S); /* ours comes first */
 	nghttp2_option_set_no_closed_streams(o, 1);
@@ -488,22 +415,28 @@ void h2_conn_done(struct h2_conn *c)
 	c->session = NULL;
 }
 
-/* Gives nghttp2 the bytes, stopping where a DATA frame's stream has to be known. */
+/* Gives nghttp2 the bytes, stopping where a DATA frame's stream has to be known and where CONTINUATION frames are counted. */
 static ssize_t bytes_feed(struct h2_conn *c, struct str input)
 {
 	size_t at = 0, scanned = 0, to;
+	uint8_t type = 0;
 	ssize_t n = 0;
 	int32_t id;
 
 	while (at < input.n && n >= 0 && !c->over) {
-		to = h2_scan_data(&c->scan, input, scanned, &id);
+		to = h2_scan_next(&c->scan, input, scanned, &type, &id);
 		scanned = id != 0 ? to + 1 : to;
 		if (to > at)
 			n = nghttp2_session_mem_recv(c->session, (const uint8_t *)input.p + at, to - at);
 		at = to;
-		if (id != 0 && n >= 0)
+		if (id == 0 || n < 0)
+			continue;
+		if (type == NGHTTP2_DATA)
 			closed_stream_frame(c, id);
+		else if (c->scan.n_continuations > CONTINUATIONS_MAX)
+			conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
 	}
+	h2_conn_spill(c);
 	return n;
 }
 
@@ -555,6 +488,7 @@ int h2_conn_write(struct h2_conn *c, struct buf *out, bool data_ok)
 			break;
 		r = buf_append(out, p, (size_t)n);
 	}
+	c->windows_set = false;
 	c->out = NULL;
 	c->in_call = false;
 	if (r == 0 && !nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))

@@ -9,6 +9,21 @@
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t n,
 		    nghttp2_data_source *source, void *user);
 
+/** h2_conn_glitch() - the peer did what an honest one rarely does; may end the connection */
+void h2_conn_glitch(struct h2_conn *c, const char *why);
+
+/** h2_stream_on_frame() - HEADERS or DATA of a stream whose owner still listens, whole; 0 or NGHTTP2_ERR_CALLBACK_FAILURE */
+MUST_CHECK int h2_stream_on_frame(struct h2_stream *s, const nghttp2_frame *frame);
+
+/** h2_stream_on_data() - body bytes; @slice stays readable until h2_conn_spill() */
+void h2_stream_on_data(struct h2_stream *s, struct str slice);
+
+/** h2_conn_spill() - the input ends: of a slice that waits for its stream's end all but the last byte is told */
+void h2_conn_spill(struct h2_conn *c);
+
+/** h2_stream_unkeep() - forget the slice that waits */
+void h2_stream_unkeep(struct h2_stream *s);
+
 /** h2_conn_may_give_data() - in h2_conn_write(): is there room for DATA? */
 bool h2_conn_may_give_data(const struct h2_conn *c);
 

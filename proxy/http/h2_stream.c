@@ -77,6 +77,7 @@ void h2_stream_done(struct h2_stream *s, uint32_t code)
 	list_remove(&s->closed_link);
 	list_remove(&s->drained_link);
 	list_remove(&s->touched_link);
+	h2_stream_unkeep(s);
 	h2_stream_consume(s);
 	if (s->id && c->session) {
 		(void)nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
