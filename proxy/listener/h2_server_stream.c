@@ -5,6 +5,7 @@
  * A stream's memory lives until HTTP/2 is done with it, its exchange until both messages are over; either may end
  * first. What a stream receives while nobody may read it is counted against its window, so it is never more than that.
  */
+#include <errno.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/listener/h2_server.h"
@@ -88,6 +89,11 @@ static void on_due_stream(struct deadline *dl)
 	struct h2_server_stream *st = container_of(dl, struct h2_server_stream, deadline);
 	uint64_t now = loop_now_ns(st->s->d->w->loop), next;
 
+	if (st->h2.head_held && !st->begun) {
+		h2_stream_reset(&st->h2, NGHTTP2_CANCEL);
+		h2_server_touch(st->s);
+		return;
+	}
 	if (!st->begun) {
 		h2_server_gone(st->s, TRM_REASON_HTTP_HEADER_TIMEOUT); /* nothing else can come before its fields are whole */
 		return;
@@ -268,8 +274,10 @@ static int stream_send_head(struct message_stream *m, const struct http_head *he
 {
 	struct h2_server_stream *st = stream_of(m);
 	bool final = head->status >= 200 || head->status == 101;
+	/* RFC 8441 section 5: any 2xx would tell the caller that its tunnel stands */
+	bool denied = final && st->upgrade && head->status != 101 && head->status < 300;
 	bool ends = final && (head->body == HTTP_BODY_NONE || st->x->req.is_head);
-	int r = h2_stream_send_response(&st->h2, head, ends);
+	int r = denied ? -EPROTO : h2_stream_send_response(&st->h2, head, ends);
 
 	if (r == 0 && final && st->upgrade && head->status != 101)
 		st->upgrade = false; /* refused: what follows is an answer like others */
