@@ -146,7 +146,7 @@ class Origin:
             pass
         new = [{**m, "conn": c["id"]} for c in self.connections for m in c["messages"] if m["number"] > number]
         return {"number": self.n_messages, "messages": sorted(new, key=lambda m: m["number"]), "unclean": self._unclean(),
-                "bytes": sum(len(c["raw"]) for c in self.connections)}
+                "bytes": sum(len(c["raw"]) for c in self.connections), "errors": sum(c["error"] is not None for c in self.connections)}
 
     def op_clean(self):
         """The connections that are open may be used again."""
@@ -300,7 +300,7 @@ def one_request(where, control, case, before):
         seen = control("since", number=before["number"])
         wrong = probes(where, caller if case["then"] == "open" and not caller.over else None, case["name"])
     return {"name": case["name"], "answers": answers, "over": caller.over, "behind": behind, "seen": seen["messages"],
-            "unclean": seen["unclean"], "reached": seen["bytes"] - before["bytes"], "wrong": wrong}
+            "unclean": seen["unclean"], "reached": seen["bytes"] - before["bytes"], "unreadable": seen["errors"] - before["errors"], "wrong": wrong}
 
 
 def requests(job):
