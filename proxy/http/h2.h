@@ -128,6 +128,7 @@ struct h2_stream {
 	bool closed, rejected, detached;
 	bool unprocessed;
 	bool is_tunnel; /* the owner's word, once it is open: resets are how its TCP ends, and are not held against the peer */
+	bool heard;	     /* something of a message has come, be it one or none */
 	bool head_held;	     /* server and client: on_head() waits for END_STREAM */
 	bool window_refused; /* its WINDOW_UPDATE was none */
 	char last_byte;	     /* of the body, where kept is no slice of the input any more */

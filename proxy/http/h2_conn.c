@@ -104,9 +104,13 @@ static void closed_stream_frame(struct h2_conn *c, int32_t id)
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
 	struct h2_conn *c = user;
+	struct h2_stream *s;
 
 	if (hd->stream_id == 0 || c->over)
 		return 0;
+	s = nghttp2_session_get_stream_user_data(session, hd->stream_id);
+	if (s && (hd->type == NGHTTP2_HEADERS || hd->type == NGHTTP2_DATA || hd->type == NGHTTP2_PUSH_PROMISE))
+		s->heard = true;
 	switch (hd->type) {
 	case NGHTTP2_HEADERS:
 		closed_stream_frame(c, hd->stream_id);
@@ -287,6 +291,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		break;
 	case NGHTTP2_GOAWAY:
 		c->goaway_sent = true;
+		c->faulty |= frame->goaway.error_code != NGHTTP2_NO_ERROR; /* nghttp2 ends it by itself, too */
 		return 0;
 	default:
 		return 0;

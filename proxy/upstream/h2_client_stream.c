@@ -73,6 +73,8 @@ static void on_reset(struct h2_stream *h2, uint32_t code, bool unprocessed)
 	struct h2_client_stream *s = stream_of_h2(h2);
 	struct message_sink *k = s->up.stream.sink;
 
+	/* What began to come and was no response is not asked for again. */
+	s->up.answered = s->up.answered || h2->heard;
 	s->up.unprocessed = unprocessed && !s->up.answered;
 	if (k)
 		k->ops->on_reset(k, TRM_REASON_UPSTREAM_RESET, 502);
@@ -128,6 +130,7 @@ static void lose_streams(struct h2_client *c, enum trm_reason reason, uint16_t s
 		struct message_sink *k = s->up.stream.sink;
 
 		list_remove(&s->link);
+		s->up.answered = s->up.answered || s->h2.heard || c->h2.faulty; /* by what is no HTTP/2 */
 		if (k)
 			k->ops->on_reset(k, reason, status); /* releases the stream */
 	}
