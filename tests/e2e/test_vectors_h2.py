@@ -4,6 +4,7 @@
     outsider -- cleartext, prior knowledge -- proxy ---- h2: an origin that records and reads with python h2, port "http2"
         |                                     proxy ---- h1: the recording origin of test_vectors.py, port "http": the proxy translates
     client ---- proxy ======= mTLS ========== proxy ---- either
+    either caller ----------------------------- proxy ---- hostile: answers what the catalogue of responses says
 
 A case passes when its streams ended in one of the ways that the catalogue allows and no message of a refused one reached the
 origin; or when it arrived as the message that is written there. After each, clean requests on the same connection, on a
@@ -17,7 +18,7 @@ import sys
 import pytest
 
 import h2_vectors
-from h2_check import request_faults, request_job
+from h2_check import request_faults, request_job, response_faults, response_job
 from mesh import LIB, Mesh, peer_authentication, service
 from pod_vectors import Control
 
@@ -113,3 +114,44 @@ def test_extended_connect_is_no_tunnel_where_the_origin_did_not_upgrade(mesh):
 def test_the_catalogue_is_large_enough():
     legal = sum(c.legal for c in REQUESTS)
     assert len(REQUESTS) >= 400 and legal >= 88, (len(REQUESTS), legal)
+
+
+# Responses
+
+HOSTILE = os.path.join(LIB, "pod_h2_hostile.py")
+RESPONSES = h2_vectors.load("h2_response.txt")
+
+
+@pytest.fixture(scope="module")
+def hostile(mesh):
+    """An app that answers as the case says (8080), and one more port where it never acknowledges SETTINGS (8081)."""
+    mesh.apply("hostile.yaml", [service("hostile", {"http2": {"port": 80, "targetPort": 8080}, "http2-mute": {"port": 81, "targetPort": 8081}})])
+    w = mesh.run("hostile", sys.executable, HOSTILE, "8080", "8081")
+    w.wait_listening(8080, 8081)
+    mesh.wait_endpoints("hostile", 1)
+    return w
+
+
+def respond(mesh, hostile, who, jobs, port=8080):
+    where = [hostile.ip, port] if who == "stranger" else ["hostile", {8080: 80, 8081: 81}[port]]
+    run = mesh.stranger.run if who == "stranger" else mesh.client.exec
+    return json.loads(run(sys.executable, POD, "responses", input=json.dumps({"where": where, "cases": jobs}), timeout=240).stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [pytest.param("stranger", marks=pytest.mark.sanitize), "client"])
+def test_responses(mesh, spoken, hostile, who):
+    """Each is asked for once: the origin's second answer for a path is a clean one, which tells that the proxy tried again."""
+    assert not spoken["h2"], f"no HTTP/2 by prior knowledge to the origin: {spoken['h2']}"
+    jobs = [{**response_job(c), "target": f"/case/{c.name}?{who}"} for c in RESPONSES]
+    results = respond(mesh, hostile, who, jobs)
+    reason = "x-trammel-reason" if who == "client" else None
+    faults = [f"{c.name} {f}" for c, r in zip(RESPONSES, results) for f in response_faults(c, r, reason, again=who == "client")]
+    assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults)
+    assert [r["name"] for r in results] == [c.name for c in RESPONSES]
+
+
+def test_an_origin_that_never_acknowledges_settings_is_spoken_to(mesh, spoken, hostile):
+    assert not spoken["h2"], f"no HTTP/2 by prior knowledge to the origin: {spoken['h2']}"
+    got, = respond(mesh, hostile, "stranger", [{"name": "mute", "target": "/mute", "method": "GET"}], 8081)
+    assert got["stream"]["statuses"] == [200] and not got["same"] and not got["wrong"], got

@@ -157,3 +157,37 @@ def _as_sent(v, got):
     s = got["streams"].get(str(v.stream)) or {}
     arrived = [m for m in got["seen"] if m["method"] == v.passes["words"][0] and m["body"].encode("latin-1") == v.passes["body"]]
     return bool(arrived) and s.get("statuses", [])[-1:] == [200] and s.get("end")
+
+
+def response_faults(case, got, reason, again):
+    """What of a hostile origin's answer reached its caller in another way than the catalogue says."""
+    s = got["stream"]
+    final = [x for x in s["statuses"] if x >= 200]
+    said = f"{s['statuses']}{'' if s['end'] else ', no end'}, reset {s['reset']}, body {s['body'][:60]!r}"
+    whole = s["end"] and s["reset"] in (None, "NO_ERROR")
+    # the reason is told to the mesh's own callers alone; to others, in words
+    ours = any(n == reason for n, _ in s["fields"]) if reason else s["body"].startswith("upstream") and s["body"].endswith("\n")
+
+    def holds(way):
+        if way["how"] == "pass":
+            return (whole and final == [int(way["words"][0])] and s["body"].encode("latin-1") == way["body"] and s["trailers"] == way["trailer"]
+                    and not ours and all(tuple(h.split(": ", 1)) in {(n, v) for n, v in s["fields"]} for h in way["has"]))
+        if way["how"] == "status":
+            return whole and final == [way["status"]] and ours
+        if way["how"] == "again":
+            return whole and final == [200] and '"again": true' in s["body"]
+        # cut; a second proxy may have seen no byte of it before the reset, and then tries a safe method again
+        return (not s["end"] and s["reset"] is not None) or (again and whole and final == [200] and '"again": true' in s["body"])
+
+    if not any(holds(w) for w in case.verdicts[0].ways):
+        yield f"arrives as {said}{', hangs' if got['silent'] else ''}"
+    if got["fault"]:
+        yield f"reaches its caller as what is no HTTP/2: {got['fault']}"
+    if got["same"]:
+        yield f"takes the caller's connection with it: {str(got['same'])[:200]}"
+    if got["wrong"]:
+        yield f"is followed by a wrong answer: {str(got['wrong'])[:300]}"
+
+
+def response_job(case):
+    return {"name": case.name, "target": f"/case/{case.name}", "method": case.flags.get("method", "GET")}

@@ -151,7 +151,7 @@ def _ways(words):
         listed = {k: [unquote(v) for n, v in many if n == k] for k in ("body", "trailer", "has", "struck", "status")}
         texts = {k: [v.decode("latin-1") for v in listed[k]] for k in ("trailer", "has", "struck")}
         return [{"how": how, "words": plain, "body": b"".join(listed["body"]), **texts}]
-    if how in ("end", "lost"):
+    if how in ("end", "lost", "cut", "again"):
         return [{"how": how}]
     raise ValueError(f"no such verdict: {how}")
 
@@ -210,19 +210,19 @@ class _Reader:
             n, _, line = rest.partition(" ")
             times, (word, _, rest) = int(n), line.partition(" ")
         words = _WORD.findall(rest)
-        if word in ("f", "i", "n", "h", ":", "block"):
+        if word in ("f", "i", "n", "h", "s", ":", "block"):
             raw = self.fields(word, words)
             self.open.block += raw * times
             return
         self.flush()
         if word == "case":
             self.cases.append(Case(rest))
-        elif word.startswith("@") or word in ("pass", "reset", "status", "malformed", "close", "end", "lost", "maybe"):
+        elif word.startswith("@") or word in ("pass", "reset", "status", "malformed", "close", "end", "lost", "maybe", "cut", "again"):
             v = Verdict(line)
             if v.stream is None:
                 v.stream = next((s for s in self.cases[-1].streams if not self.cases[-1].verdict(s)), 0)
             self.cases[-1].verdicts.append(v)
-        elif word in ("last", "preface", "settled", "answer", "fault", "sets", "says"):
+        elif word in ("last", "preface", "method", "hangs_up"):
             if word == "preface":
                 self.cases[-1].preface = unquote(rest)
             else:
@@ -231,12 +231,15 @@ class _Reader:
             self.cases[-1].steps.append(("wait", int(words[0])))
         else:
             for _ in range(times):
+                self.flush()
                 self.frame(word, words)
 
     @staticmethod
     def fields(word, words):
         if word == "block":
             return unquote(words[0])
+        if word == "s":
+            return literal(b":status", unquote(words[0]))
         if word == ":":
             return request_block(*(unquote(w) for w in words[:3]))
         return literal(unquote(words[0]), unquote(words[1]) if len(words) > 1 else b"", {"f": "literal", "i": "indexed", "n": "never", "h": "huffman"}[word])
