@@ -88,11 +88,13 @@ struct h2_conn {
 	int32_t goaway_id; /* client: the last stream that the peer will answer; INT32_MAX before GOAWAY */
 	int32_t reset_ring[H2_RESET_RING];
 	uint32_t reset_at;
+	uint32_t goaway_code; /* of the last GOAWAY sent */
 	int32_t early_first, early_last; /* streams refused before our bound was known; 0: none */
 	bool is_server, stalls_alone;
 	bool in_call;	     /* nghttp2 is at work: it must not be called into again */
 	bool data_ok;	     /* DATA may be written now */
 	bool goaway_received, goaway_sent;
+	bool goaway_final;   /* given to be sent: it says that streams from now on are not taken */
 	bool over;	     /* nothing more is to be read: write what is left, then close */
 	bool faulty;	     /* and that is the peer's fault */
 	bool settings_seen;  /* the peer's first SETTINGS has come */
@@ -152,7 +154,8 @@ MUST_CHECK int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns
  * h2_conn_write() - append what is to be sent
  * @data_ok:  DATA too: false while the socket takes nothing. Stops giving DATA once @out holds 64 KiB
  *
- * Return: 0, HTTP_E_END (nothing more will ever be sent or read: close), -ENOBUFS or -ENOMEM (close).
+ * Return: 0, HTTP_E_END (nothing more will ever be sent or read: close; c->faulty: the peer broke the protocol), -ENOBUFS or
+ * -ENOMEM (close).
  */
 MUST_CHECK int h2_conn_write(struct h2_conn *c, struct buf *out, bool data_ok);
 

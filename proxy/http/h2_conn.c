@@ -148,7 +148,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 			h2_head_in_begin(&s->in, s->recv_head ? NULL : s->head, s->pool);
 		return 0;
 	}
-	s = c->ops->on_request(c);
+	s = c->goaway_final ? NULL : c->ops->on_request(c);
 	if (!s) {
 		c->last_id = MAX(c->last_id, frame->hd.stream_id);
 		c->guard.n_streams++;
@@ -292,6 +292,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	case NGHTTP2_GOAWAY:
 		c->goaway_sent = true;
 		c->faulty |= frame->goaway.error_code != NGHTTP2_NO_ERROR; /* nghttp2 ends it by itself, too */
+		c->goaway_code = frame->goaway.error_code;
 		return 0;
 	default:
 		return 0;
@@ -496,9 +497,14 @@ int h2_conn_write(struct h2_conn *c, struct buf *out, bool data_ok)
 	c->windows_set = false;
 	c->out = NULL;
 	c->in_call = false;
-	if (r == 0 && !nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))
-		return HTTP_E_END;
-	return r;
+	if (r != 0 || nghttp2_session_want_read(c->session) || nghttp2_session_want_write(c->session))
+		return r;
+	if (!c->over && c->goaway_code != NGHTTP2_NO_ERROR) {
+		/* nghttp2 has ended it by itself, while reading, and says so only now */
+		c->over = c->faulty = true;
+		c->why = nghttp2_http2_strerror(c->goaway_code);
+	}
+	return HTTP_E_END;
 }
 
 bool h2_conn_wants_write(const struct h2_conn *c)
@@ -546,6 +552,7 @@ void h2_conn_batch_end(struct h2_conn *c)
 void h2_conn_goaway(struct h2_conn *c, bool final, uint32_t code)
 {
 	/* out of memory: the peer learns of it when the connection ends */
+	c->goaway_final |= final;
 	if (!final && c->is_server)
 		(void)nghttp2_submit_shutdown_notice(c->session);
 	else

@@ -152,7 +152,9 @@ static void server_write(struct h2_server *s)
 		if (s->dead || s->phase == H2_SERVER_LINGER)
 			return;
 		if (r != 0) {
-			if (r == HTTP_E_END && s->n_streams == 0)
+			if (r == HTTP_E_END && s->h2.faulty)
+				server_fail(s, r);
+			else if (r == HTTP_E_END && s->n_streams == 0)
 				server_shut(s);
 			else
 				h2_server_gone(s, TRM_REASON_NO_MEMORY);

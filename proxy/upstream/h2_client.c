@@ -112,7 +112,9 @@ static bool client_write(struct h2_client *c)
 		if (transport_flush(&c->t) < 0 || c->t.write_failed)
 			return true; /* the reading side tells */
 		if (r != 0) {
-			client_lost(c, r == HTTP_E_END ? TRM_REASON_UPSTREAM_CLOSED : TRM_REASON_NO_MEMORY, 502);
+			client_lost(c, r != HTTP_E_END ? TRM_REASON_NO_MEMORY :
+				       c->h2.faulty    ? TRM_REASON_HTTP_UPSTREAM_MALFORMED :
+							 TRM_REASON_UPSTREAM_CLOSED, 502);
 			return false;
 		}
 		if (!h2_conn_has_news(&c->h2) && (transport_is_full(&c->t) || !h2_conn_wants_write(&c->h2)))
