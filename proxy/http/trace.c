@@ -122,30 +122,21 @@ int trace_parent_parse(struct str v, struct trace_parent *ret)
 	return 0;
 }
 
+/* W3C Trace Context level 2, section 3.3.1.3.1: '@' is one of the characters, wherever a vendor puts it */
 static bool key_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '*' || c == '/';
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '*' || c == '/' || c == '@';
 }
 
-static bool key_part(struct str s, size_t max, bool digit_first)
-{
-	if (!s.n || s.n > max || (!(s.p[0] >= 'a' && s.p[0] <= 'z') && !(digit_first && s.p[0] >= '0' && s.p[0] <= '9')))
-		return false;
-	for (size_t i = 0; i < s.n; i++)
-		if (!key_char(s.p[i]))
-			return false;
-	return true;
-}
-
-/* key = simple-key / tenant-id "@" system-id */
+/* key = ( lcalpha / DIGIT ) 0*255 ( keychar ) */
 static bool state_key_is_valid(struct str key)
 {
-	ptrdiff_t at = str_find_char(key, '@');
-
-	if (at < 0)
-		return key_part(key, 256, true);
-	return key_part((struct str){ key.p, (size_t)at }, 241, true) &&
-	       key_part((struct str){ key.p + at + 1, key.n - (size_t)at - 1 }, 14, false);
+	if (!key.n || key.n > 256 || !((key.p[0] >= 'a' && key.p[0] <= 'z') || (key.p[0] >= '0' && key.p[0] <= '9')))
+		return false;
+	for (size_t i = 1; i < key.n; i++)
+		if (!key_char(key.p[i]))
+			return false;
+	return true;
 }
 
 static bool state_value_is_valid(struct str v)
