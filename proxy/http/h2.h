@@ -191,7 +191,8 @@ void h2_stream_init(struct h2_stream *s, struct h2_conn *c, struct http_head *he
 void h2_stream_done(struct h2_stream *s, uint32_t code);
 
 /**
- * h2_stream_send_request() / h2_stream_send_response() - 0, -EINVAL (bytes that may not be sent), -ENOMEM
+ * h2_stream_send_request() / h2_stream_send_response() - 0, -EINVAL (what may not be sent: bytes that break a field, a 2xx where an
+ * upgrade was asked for and 101 would grant it), -ENOMEM
  * @ends: no body follows
  */
 MUST_CHECK int h2_stream_send_request(struct h2_stream *s, const struct http_head *head, bool ends);

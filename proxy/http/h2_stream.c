@@ -211,8 +211,12 @@ int h2_stream_send_response(struct h2_stream *s, const struct http_head *head, b
 {
 	nghttp2_data_provider body = provider_of(s);
 	struct h2_head_out fields;
-	int r = h2_head_out_response(&fields, head);
+	int r;
 
+	/* RFC 8441 section 4: any 2xx grants the tunnel. From HTTP/1.1 it is a server that paid no heed to Upgrade: none is there. */
+	if (s->head && s->head->upgrade.n && head->status >= 200 && head->status < 300)
+		return -EINVAL;
+	r = h2_head_out_response(&fields, head);
 	if (r < 0)
 		return r;
 	if (s->closed)

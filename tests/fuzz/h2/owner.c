@@ -230,7 +230,7 @@ static void end_give(struct owner_stream *s, bool with_trailers)
 						      { { "x-gone", 6 }, { "1", 1 }, HTTP_FIELD_OTHER, true } };
 
 	if (!s->head_sent && s->o->c.is_server)
-		answer(s, s->rejected ? 400 : 204, true);
+		answer(s, s->rejected ? 400 : s->upgrade ? 404 : 204, true);
 	if (!s->head_sent || s->end_sent)
 		return;
 	FUZZ_CHECK(h2_stream_send_end(&s->h2, trailers, with_trailers ? ARRAY_SIZE(trailers) : 0) == 0);
