@@ -20,6 +20,7 @@ POLICY = [
     service("go", {"http": {"port": 80, "targetPort": 8081}}, {"app": "server"}),
     service("python", {"http": {"port": 80, "targetPort": 8082}}, {"app": "server"}),
     service("two", {"http2": {"port": 80, "targetPort": 8083}}),
+    service("pages", {"http": {"port": 80, "targetPort": 8080}}),
     service("nobody", {"http": 80}),
 ]
 SERVERS = ["go", "python"]
@@ -145,6 +146,14 @@ def extended(mesh, host, port, path="/"):
 def test_extended_connect_over_http2(mesh, two):
     """Offered in SETTINGS; echoes up to 1 MiB, a ping, a message in parts and the close handshake, on one stream of a connection."""
     assert extended(mesh, "two", 80) == WHOLE
+
+
+def test_http2_websocket_to_a_server_that_does_not_know_upgrade(mesh):
+    """It answers 200 with its page: over HTTP/2 that would be a tunnel."""
+    mesh.serve("pages", "http:8080")
+    mesh.wait_endpoints("pages", 1)
+    saw = extended(mesh, "pages", 80)
+    assert saw["status"] == "502", saw
 
 
 def test_extended_connect_is_logged(mesh, two):

@@ -118,6 +118,18 @@ static void put(struct buf *out, struct str name, struct str value)
 	FUZZ_CHECK(buf_append(out, "=", 1) == 0 && buf_append_str(out, value) == 0 && buf_append(out, "\n", 1) == 0);
 }
 
+/* The crumbs that are something: the "; " behind an empty last one ends as white space around a value does. */
+static void crumbs_put(struct buf *out, struct str value)
+{
+	struct str crumb;
+
+	while (str_split(&value, ';', &crumb)) {
+		crumb = str_trim_ows(crumb);
+		if (crumb.n)
+			FUZZ_CHECK(buf_append_str(out, crumb) == 0 && buf_append(out, "; ", 2) == 0);
+	}
+}
+
 /* Every field and trailer in one text; the crumbs of a cookie are one, wherever they stood (RFC 9113 section 8.2.3). */
 static void text_of(const struct message *m, struct buf *out, bool with_trailers)
 {
@@ -129,11 +141,10 @@ static void text_of(const struct message *m, struct buf *out, bool with_trailers
 
 		if (is_hop(m, f))
 			continue;
-		if (!str_eq_nocase(f->name, STR("cookie"))) {
+		if (str_eq_nocase(f->name, STR("cookie")))
+			crumbs_put(&cookie, f->value);
+		else
 			put(out, f->name, f->value);
-			continue;
-		}
-		FUZZ_CHECK(buf_append_str(&cookie, f->value) == 0 && buf_append(&cookie, "; ", 2) == 0);
 	}
 	put(out, STR("cookie"), buf_str(&cookie));
 	for (size_t i = 0; with_trailers && i < m->n_trailers; i++)
