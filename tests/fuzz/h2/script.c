@@ -337,6 +337,7 @@ void script_run(bool is_server, const uint8_t *bytes, size_t n)
 	if (how & 4)
 		set.stream_window = NGHTTP2_INITIAL_WINDOW_SIZE;
 	set.connect_protocol = !(how & 8);
+	set.stalls_alone = how & 64;
 	owner_init(&t.o, is_server, &set);
 	if (is_server && !(how & 16))
 		FUZZ_CHECK(buf_append(&t.in, NGHTTP2_CLIENT_MAGIC, 24) == 0);
