@@ -68,7 +68,7 @@ def check(b, k):
 
 def saturated(b, k):
     label = f"{'gRPC unary' if is_grpc(k) else 'HTTP/2'}, {CONNS} x {STREAMS} streams, saturated: "
-    got = h2load(k, "-n", 10000 if b.options.quick else 40000)
+    got = h2load(k, "-n", 20000 if b.options.quick else 100000)
     b.add(label + "CPU us/request", k, got["cpu_us"])
     b.add(label + "requests/s", k, got["rate"])
 

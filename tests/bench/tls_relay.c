@@ -58,6 +58,7 @@ static void pair_close(struct pair *p)
 	if (p->dead)
 		return;
 	p->dead = true;
+	ERR_clear_error(); /* SSL_get_error() of the others looks there, too */
 	SSL_free(p->down.ssl);
 	SSL_free(p->up.ssl);
 	close(p->down.fd);
