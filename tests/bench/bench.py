@@ -4,7 +4,7 @@
   tests/bench/run [--quick] [--rounds N] [--think MS] [--only NAME,...] [--json FILE] [--measures cpu,rate,connect,memory,start,http2,grpc,body,body2]
 
 Each pair speaks mTLS between two pods on a bridge: HTTP/1.1 keep-alive (cpu: saturated; rate: fixed rates; connect: new connections; memory;
-start), HTTP/2 (http2), gRPC unary (grpc), large bodies over HTTP/1.1 (body) and HTTP/2 (body2). --quick takes about 5 minutes, the whole about
+start), HTTP/2 (http2), gRPC unary (grpc), large bodies over HTTP/1.1 (body) and HTTP/2 (body2). --quick takes about 6 minutes, the whole about
 40. Prints medians, and the median of the ratios of each round: ours to the best peer in the same round, so that a machine whose speed drifts
 does not decide. The best is taken among nginx and HAProxy for HTTP/1.1, among all proxies for HTTP/2 and gRPC; for bodies it is HAProxy.
 "added" is what comes on top of no mesh in the same round. As root. TRAMMEL_BUILD names the build folder (default: build).
@@ -154,9 +154,9 @@ def show(rows):
 
 def options():
     p = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--quick", action="store_true", help="about five minutes")
+    p.add_argument("--quick", action="store_true", help="about six minutes")
     p.add_argument("--rounds", type=int, help="interleaved rounds (5; quick: 3)")
-    p.add_argument("--seconds", type=float, help="length of one fixed-rate run (3; quick: 2)")
+    p.add_argument("--seconds", type=float, help="length of one fixed-rate run (3; quick: 1)")
     p.add_argument("--think", type=int, action="append", help="HTTP/1.1: milliseconds the server thinks; may be given again (0, 2, 10; quick: 2)")
     p.add_argument("--body-mib", type=int, help="size of a large body (1024; quick: 256)")
     p.add_argument("--only", help="contenders by name, with commas: " + ", ".join(k.name for k in KINDS))
@@ -164,7 +164,7 @@ def options():
     p.add_argument("--measures", default=",".join(MEASURES))
     o = p.parse_args()
     o.rounds = o.rounds or (3 if o.quick else 5)
-    o.seconds = o.seconds or (2 if o.quick else 3)
+    o.seconds = o.seconds or (1 if o.quick else 3)
     o.body_mib = o.body_mib or (256 if o.quick else 1024)
     o.measures = o.measures.split(",")
     for word in o.measures:
