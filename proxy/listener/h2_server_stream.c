@@ -5,7 +5,6 @@
  * A stream's memory lives until HTTP/2 is done with it, its exchange until both messages are over; either may end
  * first. What a stream receives while nobody may read it is counted against its window, so it is never more than that.
  */
-#include <errno.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/listener/h2_server.h"
@@ -274,10 +273,8 @@ static int stream_send_head(struct message_stream *m, const struct http_head *he
 {
 	struct h2_server_stream *st = stream_of(m);
 	bool final = head->status >= 200 || head->status == 101;
-	/* RFC 8441 section 5: any 2xx would tell the caller that its tunnel stands */
-	bool denied = final && st->upgrade && head->status != 101 && head->status < 300;
 	bool ends = final && (head->body == HTTP_BODY_NONE || st->x->req.is_head);
-	int r = denied ? -EPROTO : h2_stream_send_response(&st->h2, head, ends);
+	int r = h2_stream_send_response(&st->h2, head, ends);
 
 	if (r == 0 && final && st->upgrade && head->status != 101)
 		st->upgrade = false; /* refused: what follows is an answer like others */
