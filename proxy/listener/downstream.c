@@ -42,7 +42,27 @@ static void on_snapshot_due(struct deadline *dl)
 	downstream_refuse(container_of(dl, struct downstream, deadline), TRM_REASON_NO_SNAPSHOT);
 }
 
-/* Takes @fd in any case; in the registry on success. */
+/* Of a transport that stands; in the registry on success. */
+static int downstream_enter(struct downstream *d, struct worker *w, const struct addr *client, const struct addr *orig_dst,
+			    const struct downstream_way *way)
+{
+	int r;
+
+	d->w = w;
+	d->way = way;
+	d->conn.ops = &ops;
+	d->conn.direction = way->direction;
+	d->conn.client = *client;
+	d->conn.orig_dst = *orig_dst;
+	d->conn.opened_ns = loop_now_ns(w->loop);
+	d->conn.opened_wall_ns = worker_wall_ns(w);
+	r = conn_registry_add(&w->conns, &d->conn);
+	if (r == 0)
+		w->n_conns_peak = MAX(w->n_conns_peak, w->conns.n_conns);
+	return r;
+}
+
+/* Takes @fd in any case. */
 static int downstream_new(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst,
 			  const struct downstream_way *way, struct downstream **ret)
 {
@@ -58,29 +78,59 @@ static int downstream_new(struct worker *w, int fd, const struct addr *client, c
 		free(d);
 		return r;
 	}
-	d->w = w;
-	d->way = way;
-	d->conn.ops = &ops;
-	d->conn.direction = way->direction;
-	d->conn.client = *client;
-	d->conn.orig_dst = *orig_dst;
-	d->conn.opened_ns = loop_now_ns(w->loop);
-	d->conn.opened_wall_ns = worker_wall_ns(w);
-	r = conn_registry_add(&w->conns, &d->conn);
+	r = downstream_enter(d, w, client, orig_dst, way);
 	if (r < 0) {
 		transport_close(&d->t);
 		free(d);
 		return r;
 	}
-	w->n_conns_peak = MAX(w->n_conns_peak, w->conns.n_conns);
 	*ret = d;
 	return 0;
+}
+
+/* Are there too many? NONE: no. */
+static enum trm_reason limits_look(const struct downstream *d)
+{
+	const struct worker *w = d->w;
+
+	if (w->conns.n_conns > w->n_conns_max)
+		return TRM_REASON_CONN_LIMIT;
+	return conn_is_over_source_limit(&d->conn, w->n_conns_max) ? TRM_REASON_SOURCE_LIMIT : TRM_REASON_NONE;
+}
+
+struct downstream *downstream_start_inner(struct downstream *outer, struct transport_carrier *carrier,
+					  const struct addr *orig_dst, void (*connected)(struct downstream *d),
+					  enum trm_reason *ret_reason)
+{
+	struct downstream *d = calloc(1, sizeof(*d));
+
+	*ret_reason = TRM_REASON_NO_MEMORY;
+	if (!d)
+		return NULL;
+	if (downstream_enter(d, outer->w, &outer->conn.client, orig_dst, outer->way) < 0) {
+		free(d);
+		return NULL;
+	}
+	*ret_reason = limits_look(d);
+	if (*ret_reason != TRM_REASON_NONE) {
+		conn_registry_remove(&d->w->conns, &d->conn);
+		free(d);
+		return NULL;
+	}
+	transport_attach(&d->t, &d->w->shared, carrier, on_event_waiting);
+	d->t.peer = tls_peer_ref(outer->t.peer);
+	d->connected = connected;
+	d->conn.mtls = true;
+	d->conn.peer_spiffe_id = d->t.peer->spiffe_id;
+	d->conn.tls_version = outer->conn.tls_version;
+	return d;
 }
 
 void downstream_start(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst,
 		      const struct downstream_way *way)
 {
 	struct addr dst = orig_dst ? *orig_dst : (struct addr){ 0 };
+	enum trm_reason reason;
 	struct downstream *d;
 	int r;
 
@@ -94,12 +144,9 @@ void downstream_start(struct worker *w, int fd, const struct addr *client, const
 		downstream_refuse(d, TRM_REASON_ORIG_DST_MISSING);
 		return;
 	}
-	if (w->conns.n_conns > w->n_conns_max) {
-		downstream_refuse(d, TRM_REASON_CONN_LIMIT);
-		return;
-	}
-	if (conn_is_over_source_limit(&d->conn, w->n_conns_max)) {
-		downstream_refuse(d, TRM_REASON_SOURCE_LIMIT);
+	reason = limits_look(d);
+	if (reason != TRM_REASON_NONE) {
+		downstream_refuse(d, reason);
 		return;
 	}
 	if (way->is_proxy_port(w, &dst)) {
@@ -133,6 +180,7 @@ void downstream_refuse(struct downstream *d, enum trm_reason reason)
 	char client[ADDR_TEXT_BYTES], dst[ADDR_TEXT_BYTES];
 	struct observe_record rec;
 
+	d->reason = reason;
 	record_fill(&rec, d->w, &d->conn, d->w->snapshot, NULL, d->t.peer);
 	rec.reason = reason;
 	observe_refused(d->w->observe, &rec);

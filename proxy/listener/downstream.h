@@ -37,6 +37,8 @@ struct downstream {
 	uint8_t mtls;	  /* enum mtls_mode: inbound */
 	uint8_t protocol; /* enum app_protocol */
 	bool first_byte;  /* one has come: the detection time-out runs */
+	enum trm_reason reason; /* why it came to nothing, once it did */
+	void (*connected)(struct downstream *d); /* in a tunnel: the app is there; NULL elsewhere */
 	uint32_t lingered_bytes;
 };
 
@@ -50,6 +52,19 @@ struct downstream {
  */
 void downstream_start(struct worker *w, int fd, const struct addr *client, const struct addr *orig_dst,
 		      const struct downstream_way *way);
+
+/**
+ * downstream_start_inner() - a connection inside of another one's tunnel
+ * @outer:       whose source, way and proven peer it has
+ * @carrier:     what it stands on
+ * @orig_dst:    what it asked for
+ * @ret_reason:  why there is none: a limit, or no memory
+ *
+ * Its transport is CONNECTING; the caller decides what becomes of it. NULL: nothing is held.
+ */
+struct downstream *downstream_start_inner(struct downstream *outer, struct transport_carrier *carrier,
+					  const struct addr *orig_dst, void (*connected)(struct downstream *d),
+					  enum trm_reason *ret_reason);
 
 /** downstream_free() - closes what is open and leaves the registry; @d as allocated by downstream_new() */
 void downstream_free(struct downstream *d);
@@ -71,9 +86,15 @@ MUST_CHECK bool downstream_linger_read(struct downstream *d);
 /* What it becomes. All take over @d; @d->t may have bytes put back. */
 void h1_server_start(struct downstream *d);
 void h2_server_start(struct downstream *d);
+/** tunnel_server_start() - HBONE: each stream is a connection of its own */
+void tunnel_server_start(struct downstream *d);
+/** inbound_tunnel_take() - one of them (downstream_start_inner()) becomes what its port says */
+void inbound_tunnel_take(struct downstream *d);
 /** http_server_start() - HTTP in plaintext: its first bytes say which */
 void http_server_start(struct downstream *d);
 void tcp_relay_start(struct downstream *d, const struct target *target, struct snapshot *snap);
+/** tcp_relay_start_sniffed() - as tcp_relay_start(), but first bytes that are HTTP make it HTTP once the app is connected */
+void tcp_relay_start_sniffed(struct downstream *d, const struct target *target, struct snapshot *snap);
 
 /** tcp_relay_start_dest() - as tcp_relay_start() to an endpoint of @dest, another one where connecting fails */
 void tcp_relay_start_dest(struct downstream *d, struct snapshot *snap);

@@ -8,6 +8,9 @@
  *      to decide: STRICT resets it, PERMISSIVE and DISABLE pass it on
  *   4. the protocol of the port, or of its first bytes
  *
+ * On the tunnel port (HBONE) nothing but the mesh's TLS is spoken, whatever the mode, with h2 inside. Each tunnel goes
+ * on at 4, as a connection to the port it names.
+ *
  * A port declared as HTTP gets nothing but HTTP that was read here (or TLS, which is none): bytes that a stranger sends
  * late, or that only another parser takes for a request, would carry fields of his own making to the app.
  */
@@ -53,7 +56,7 @@ static bool may_speak_first(enum app_protocol protocol)
 /* The mode as it is now: policy may have changed while first bytes were awaited. */
 static enum mtls_mode mode_now(const struct downstream *d)
 {
-	return snapshot_inbound_port(d->w->snapshot, d->conn.orig_dst.port).mtls;
+	return d->t.is_tunnel_port ? MTLS_STRICT : snapshot_inbound_port(d->w->snapshot, d->conn.orig_dst.port).mtls;
 }
 
 /* Decided: it is not the mesh's TLS. */
@@ -81,6 +84,13 @@ static void on_event_handshake(struct transport *t)
 	d->conn.mtls = true;
 	d->conn.peer_spiffe_id = t->peer->spiffe_id;
 	d->conn.tls_version = "TLSv1.3";
+	if (t->is_tunnel_port) {
+		if (t->alpn == TLS_ALPN_H2)
+			tunnel_server_start(d);
+		else
+			downstream_refuse(d, TRM_REASON_TLS_HANDSHAKE);
+		return;
+	}
 	if (t->alpn == TLS_ALPN_ISTIO_H2 || (t->alpn == TLS_ALPN_ISTIO && app_is_h2(d->protocol)))
 		h2_server_start(d);
 	else if (t->alpn == TLS_ALPN_ISTIO_HTTP1 || d->protocol == APP_HTTP1)
@@ -127,7 +137,7 @@ static bool first_bytes_take(struct downstream *d, struct str first, bool at_end
 		r = r == CLIENT_HELLO_E_MORE && !at_end ? r : CLIENT_HELLO_E_BAD; /* the app's own TLS */
 	switch (r) {
 	case 0:
-		if (hello.has_mesh_alpn)
+		if (hello.has_mesh_alpn || d->t.is_tunnel_port)
 			handshake_start(d);
 		else
 			plaintext_take(d, first, true);
@@ -196,6 +206,9 @@ static void policy_take(struct downstream *d)
 {
 	struct inbound_port port = snapshot_inbound_port(d->w->snapshot, d->conn.orig_dst.port);
 
+	d->t.is_tunnel_port = d->conn.orig_dst.port == TRM_PORT_HBONE;
+	if (d->t.is_tunnel_port)
+		port.mtls = MTLS_STRICT;
 	d->mtls = (uint8_t)port.mtls;
 	d->protocol = (uint8_t)port.protocol;
 	/* Server first and no mesh: nothing to wait for. */
@@ -209,6 +222,27 @@ static void policy_take(struct downstream *d)
 	deadline_set(&d->deadline, port.mtls == MTLS_STRICT || !may_speak_first(port.protocol) ? DETECT_MS : SILENCE_MS);
 	if (transport_may_read(&d->t))
 		transport_poke(&d->t);
+}
+
+void inbound_tunnel_take(struct downstream *d)
+{
+	struct inbound_port port = snapshot_inbound_port(d->w->snapshot, d->conn.orig_dst.port);
+	struct target target;
+
+	d->mtls = (uint8_t)port.mtls;
+	d->protocol = (uint8_t)port.protocol;
+	deadline_init(&d->deadline, d->w->loop, on_silence_due);
+	if (app_is_http(port.protocol)) {
+		/* each of its requests finds the app by itself, and is answered if it does not */
+		d->connected(d);
+		http_server_start(d);
+		return;
+	}
+	target_inbound(&d->conn.orig_dst, &d->conn.client, &target);
+	if (port.protocol == APP_UNDECLARED)
+		tcp_relay_start_sniffed(d, &target, d->w->snapshot);
+	else
+		tcp_relay_start(d, &target, d->w->snapshot);
 }
 
 /* The proxy's own ports, as seen from outside: never handed to the app, never looped. */

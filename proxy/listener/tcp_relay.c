@@ -9,12 +9,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/listener/downstream.h"
+#include "proxy/listener/sniff.h"
 #include "proxy/upstream/connect.h"
 #include "proxy/upstream/record.h"
 
 #define READS_PER_TURN	8
 #define RELAY_IDLE_MS	3600000
 #define RELAY_ATTEMPTS	3
+#define SNIFF_MS	100
 
 struct relay_way {
 	uint64_t bytes;
@@ -33,6 +35,7 @@ struct tcp_relay {
 	uint8_t n_attempts;
 	bool choose; /* endpoints come from the snapshot */
 	bool connected, opened;
+	bool sniffs; /* until bytes have come, or not come, that say it is no HTTP */
 	bool lost; /* a side takes no more bytes */
 };
 
@@ -63,7 +66,8 @@ static void relay_end(struct tcp_relay *r, enum trm_reason reason, bool reset)
 
 	if (r->reason == TRM_REASON_NONE)
 		r->reason = reason;
-	if (r->opened)
+	d->reason = r->reason;
+	if (r->opened && !r->sniffs)
 		relay_record(r, observe_tcp_end);
 	else if (r->reason != TRM_REASON_NONE)
 		relay_record(r, observe_refused);
@@ -147,7 +151,68 @@ static void relay_opened(struct tcp_relay *r)
 		d->conn.peer_spiffe_id = r->up.peer->spiffe_id;
 		d->conn.tls_version = "TLSv1.3";
 	}
+	if (d->connected)
+		d->connected(d);
+	if (r->sniffs)
+		deadline_set(&d->deadline, SNIFF_MS);
+	else
+		relay_record(r, observe_tcp_open);
+}
+
+/* The caller speaks HTTP: its messages are read, and the connection that was made for it is not needed. */
+static void relay_yield(struct tcp_relay *r)
+{
+	struct downstream *d = r->d;
+
+	transport_close(&r->up);
+	snapshot_unref(r->snap);
+	free(r->expected_id);
+	free(r);
+	d->conn.protocol = "";
+	http_server_start(d);
+}
+
+static void sniff_end(struct tcp_relay *r)
+{
+	r->sniffs = false;
 	relay_record(r, observe_tcp_open);
+	relay_pump(r);
+}
+
+static void relay_sniff(struct tcp_relay *r)
+{
+	struct transport *down = &r->d->t;
+	size_t n;
+	int rc;
+
+	if (transport_may_read(&r->up)) { /* the server speaks first */
+		sniff_end(r);
+		return;
+	}
+	rc = transport_peek_more(down, &n);
+	if (rc == TRANSPORT_E_AGAIN)
+		return;
+	switch (rc == 0 ? sniff_bytes(buf_str(&down->in)) : SNIFF_OTHER) {
+	case SNIFF_HTTP1:
+	case SNIFF_HTTP2:
+		relay_yield(r);
+		return;
+	case SNIFF_OTHER:
+		sniff_end(r);
+		return;
+	case SNIFF_MORE:
+		if (down->readable)
+			transport_poke(down);
+		return;
+	}
+}
+
+static void relay_turn(struct tcp_relay *r)
+{
+	if (r->sniffs)
+		relay_sniff(r);
+	else
+		relay_pump(r);
 }
 
 /* The endpoint could not be had: another one, or the end. */
@@ -176,7 +241,7 @@ static void on_up_event(struct transport *t)
 		return;
 	if (!r->opened)
 		relay_opened(r);
-	relay_pump(r);
+	relay_turn(r);
 }
 
 static void on_down_event(struct transport *t)
@@ -184,7 +249,7 @@ static void on_down_event(struct transport *t)
 	struct tcp_relay *r = relay_of(t);
 
 	if (r->opened)
-		relay_pump(r);
+		relay_turn(r);
 	else if (t->broken)
 		relay_end(r, TRM_REASON_DOWNSTREAM_RESET, true);
 }
@@ -194,7 +259,9 @@ static void on_due(struct deadline *dl)
 	struct downstream *d = container_of(dl, struct downstream, deadline);
 	struct tcp_relay *r = d->conn.owner;
 
-	if (r->opened)
+	if (r->sniffs && r->opened)
+		sniff_end(r);
+	else if (r->opened)
 		relay_end(r, TRM_REASON_IDLE_TIMEOUT, true);
 	else
 		attempt_lost(r, r->up.state == TRANSPORT_HANDSHAKE ? TRM_REASON_HANDSHAKE_TIMEOUT :
@@ -276,6 +343,17 @@ void tcp_relay_start(struct downstream *d, const struct target *target, struct s
 
 	if (!r)
 		return;
+	r->target = *target;
+	attempt_start(r);
+}
+
+void tcp_relay_start_sniffed(struct downstream *d, const struct target *target, struct snapshot *snap)
+{
+	struct tcp_relay *r = relay_new(d, snap);
+
+	if (!r)
+		return;
+	r->sniffs = true;
 	r->target = *target;
 	attempt_start(r);
 }

@@ -29,7 +29,7 @@ static int carrier_recv(struct transport_carrier *c, char *dst, size_t cap, size
 		if (s->in.len == 0)
 			buf_release(&s->in);
 		if (!is_over(s)) {
-			h2_stream_consume_bytes(&s->h2, n);
+			h2_stream_consume_bytes(&s->h2, MIN(n, s->h2.unconsumed));
 			s->ops->touch(s);
 		}
 		*ret_n = n;

@@ -60,6 +60,3 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"logs of {m.root}", m.logs()))
             except OSError:
                 pass
-
-
-collect_ignore = ["test_hbone.py"]  # the tunnel is not built into the proxy yet; its parts and its peer are tested
