@@ -24,7 +24,7 @@ struct target {
 	const struct service *service;	   /* NULL: none */
 	const struct service_port *port;   /* NULL: none */
 	const struct endpoint *endpoint;   /* NULL: none */
-	struct addr caller;		   /* hbone: who is told to the tunnel's end to have called */
+	struct addr caller;		   /* hbone: the app's connection that the tunnel is opened for */
 	struct str traceparent;		   /* hbone: of the request the tunnel is opened for; empty: none */
 };
 

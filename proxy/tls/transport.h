@@ -101,6 +101,7 @@ struct transport {
 	bool hangup;   /* the socket reported an end: short reads do not mean empty */
 	bool broken;   /* both directions are gone: reset, or the peer is dead */
 	bool end_read; /* TRANSPORT_E_END was answered, or the socket ended */
+	bool going;  /* carrier: what it is part of takes nothing new; not to be kept for later */
 	bool stuck; /* the socket took less than it was given: EPOLLOUT comes */
 	bool end_wanted, end_sent;
 	bool write_failed;
@@ -143,6 +144,7 @@ void transport_carrier_failed(struct transport_carrier *c, int error, enum trm_r
 enum {
 	TRANSPORT_READABLE = 1, /* recv() has bytes, an end or an error */
 	TRANSPORT_WRITABLE = 2, /* send() takes bytes again */
+	TRANSPORT_GOING = 8,	/* nothing new goes where this is part of: whoever keeps it idle lets it go */
 	TRANSPORT_BROKEN = 4,	/* both directions are gone; recv() and send() say how */
 };
 /** transport_carrier_ready() - @what: some of these */

@@ -98,6 +98,8 @@ void transport_carrier_ready(struct transport_carrier *c, unsigned int what)
 		t->readable = true;
 	if (what & TRANSPORT_WRITABLE)
 		t->writable_again = true;
+	if (what & TRANSPORT_GOING)
+		t->going = true;
 	if (what & TRANSPORT_BROKEN)
 		t->broken = t->hangup = true;
 	transport_poke(t);

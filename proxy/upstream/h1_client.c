@@ -209,7 +209,7 @@ static void client_step(struct h1_client *c)
 		return;
 	if (c->state == CLIENT_IDLE) {
 		/* In the pool nothing may come: an end, an error, or bytes nobody asked for. */
-		if (transport_may_read(&c->t) && transport_read(&c->t, &byte, 1, &n) != TRANSPORT_E_AGAIN)
+		if (c->t.going || (transport_may_read(&c->t) && transport_read(&c->t, &byte, 1, &n) != TRANSPORT_E_AGAIN))
 			client_free(c);
 		return;
 	}
@@ -330,7 +330,7 @@ static void client_release(struct message_stream *s, bool whole)
 	s->sink = NULL;
 	c->head = NULL;
 	c->pool = NULL;
-	if (!whole || !c->keep_alive || !c->request_done || c->state != CLIENT_DONE || c->t.hangup || c->t.write_failed ||
+	if (!whole || !c->keep_alive || !c->request_done || c->state != CLIENT_DONE || c->t.hangup || c->t.going || c->t.write_failed ||
 	    transport_pending(&c->t) > 0 || c->dead || c->w->draining || !upstream_pool_put(&c->w->pool, &c->link)) {
 		client_free(c);
 		return;

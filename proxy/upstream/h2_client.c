@@ -32,6 +32,8 @@ static void client_free(struct h2_client *c)
 /* No new streams; closed once the last has ended. */
 void h2_client_go(struct h2_client *c)
 {
+	if (!c->going && c->kind->on_going)
+		c->kind->on_going(c);
 	c->going = true;
 	upstream_pool_withdraw(&c->w->pool, &c->link);
 	if (c->n_streams == 0 && !c->dead)
@@ -170,7 +172,7 @@ static void client_step(struct h2_client *c)
 	c->ack_wanted = false;
 	if (transport_may_read(&c->t))
 		transport_poke(&c->t);
-	if (c->h2.goaway_received && !c->going)
+	if ((c->h2.goaway_received || c->t.going) && !c->going)
 		h2_client_go(c);
 	else
 		room_offer(c);

@@ -32,6 +32,8 @@ struct h2_client_kind {
 	void (*on_opened)(struct h2_client *c);
 	/* The peer's SETTINGS are here, and with them its bound on streams; may be NULL. */
 	void (*on_settled)(struct h2_client *c);
+	/* It takes no new streams from now on; may be NULL. */
+	void (*on_going)(struct h2_client *c);
 	/* The connection is lost: every stream hears why. None is the connection's afterwards. */
 	void (*lose_streams)(struct h2_client *c, enum trm_reason reason, uint16_t status);
 };

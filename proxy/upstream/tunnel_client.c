@@ -237,6 +237,14 @@ static const struct h2_conn_ops conn_ops = {
 	.on_close = on_close,
 };
 
+static void on_going(struct h2_client *c)
+{
+	struct tunnel_client_stream *st;
+
+	list_for_each_entry(st, &c->streams, link)
+		transport_carrier_ready(&st->ts.carrier, TRANSPORT_GOING);
+}
+
 static void lose_streams(struct h2_client *c, enum trm_reason reason, uint16_t status)
 {
 	struct tunnel_client_stream *st;
@@ -273,6 +281,7 @@ static const struct h2_client_kind tunnels = {
 	.settings = &settings,
 	.ops = &conn_ops,
 	.on_settled = on_settled,
+	.on_going = on_going,
 	.lose_streams = lose_streams,
 };
 
@@ -314,10 +323,22 @@ static const struct tunnel_stream_ops stream_ops = { .touch = stream_touch, .out
 
 /* Life */
 
+/* What the app's own address is towards @to: towards us it is loopback's. */
+static struct addr own_address(const struct self *self, const struct addr *to, uint16_t port)
+{
+	struct addr own = { 0 };
+
+	for (size_t i = 0; i < self->n_addresses; i++)
+		if (addr_is_v4(&self->addresses[i]) == addr_is_v4(to))
+			own = self->addresses[i];
+	own.port = port;
+	return own;
+}
+
 static int texts_make(struct tunnel_client_stream *st, const struct target *target)
 {
 	const struct self *self = snapshot_self(st->w->snapshot);
-	struct forwarded f = { .client = target->caller, .host = str_from(target->service ? target->service->hostname : "") };
+	struct forwarded f = { .client = own_address(self, &st->addr, target->caller.port), .host = str_from(target->service ? target->service->hostname : "") };
 	struct baggage b = { .namespace = str_from(self->namespace), .workload = str_from(self->name), .kind = BAGGAGE_POD };
 	char text[ADDR_TEXT_BYTES];
 	int r;

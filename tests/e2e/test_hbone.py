@@ -14,6 +14,7 @@ import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -25,7 +26,6 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
-import hyperframe.frame
 from hbone_peer import Client, Reset, Server, authority
 from mesh import SERVERS, Mesh, peer_authentication, service
 from netns import call_in, socket_in
@@ -389,10 +389,9 @@ def test_callers_goaway_lets_tunnels_end(mesh, caller):
 
 
 def test_what_breaks_the_connection_breaks_it_alone(mesh, outside):
-    for frame in (hyperframe.frame.DataFrame(0, b"on stream 0"), hyperframe.frame.WindowUpdateFrame(0, window_increment=0),
-                  hyperframe.frame.ContinuationFrame(1, b"x"), hyperframe.frame.PushPromiseFrame(1, 2, b"x")):
+    for kind, stream, payload in ((0, 0, b"DATA on stream 0"), (8, 0, bytes(4)), (9, 1, b"CONTINUATION of nothing"), (5, 1, b"\0\0\0\2x")):
         with tunnel_to(mesh, outside) as c:
-            c.raw_frame(frame)
+            c.raw(struct.pack(">I", len(payload))[1:] + bytes([kind, 4]) + struct.pack(">I", stream) + payload)
             eventually(lambda: c.error, 5)
             assert c.goaway and c.goaway[1] != 0, "told why"
     with tunnel_to(mesh, outside) as c:
@@ -470,6 +469,7 @@ def test_endpoint_list_says_who_speaks_hbone(mesh, two_far):
 @pytest.mark.parametrize("host", ["far1", "far6", "by address"])
 def test_out_http(mesh, two_far, far, host):
     to, port = (two_far[0].ip, 8080) if host == "by address" else (host, 80)
+    far.forget()
     before = len(far.seen)
     got = mesh.client.http(to, port, f"/out-{host.replace(' ', '-')}")
     assert got["status"] == 200 and got["json"]["server"] == "far"
@@ -553,8 +553,7 @@ def test_out_tunnels_share_connections_by_identities_and_address(mesh, two_far, 
 
 def test_out_many_first_calls_make_one_connection(mesh, far):
     """Single flight: callers wait for the connection that is being made."""
-    for c in far.live():
-        c.close()
+    far.forget()
     before, n = len(far.seen), len(far.connections)
     assert mesh.client.call("hold", "far1", APPS["echo"], count=30, seconds=0.5) == 30
     eventually(lambda: len(far.seen) - before == 30, 5)
@@ -562,8 +561,7 @@ def test_out_many_first_calls_make_one_connection(mesh, far):
 
 
 def test_out_beyond_the_peers_bound_another_connection(mesh, far):
-    for c in far.live():
-        c.close()
+    far.forget()
     far.max_streams = 10
     try:
         before = len(far.seen)
@@ -573,8 +571,7 @@ def test_out_beyond_the_peers_bound_another_connection(mesh, far):
         assert "PROTOCOL" not in str([c.error for c in far.connections])
     finally:
         far.max_streams = 200
-        for c in far.live():
-            c.close()
+        far.forget()
 
 
 def reason_of(got):
@@ -585,6 +582,7 @@ def reason_of(got):
 @pytest.mark.parametrize("answer,reasons", [(401, {"tunnel_denied"}), (403, {"tunnel_denied"}), (503, {"connect_failed", "tunnel_refused"}),
                                             (400, {"tunnel_refused"}), (404, {"tunnel_refused"}), (301, {"tunnel_refused"})])
 def test_out_a_refused_tunnel_says_why(mesh, far, answer, reasons):
+    far.forget()
     far.answer = answer
     got = mesh.client.http("far1", 80)
     assert got["status"] in (502, 503) and reason_of(got) in reasons, got["headers"]
@@ -630,8 +628,7 @@ def test_out_drain_fails_no_request(mesh, far):
 
 def test_out_a_dead_connection_is_left(mesh, far):
     mesh.client.http("far1", 80)
-    for c in far.live():
-        c.close()
+    far.forget()
     eventually(lambda: mesh.client.http("far1", 80)["status"] == 200, 5)
 
 

@@ -177,7 +177,7 @@ class Connection:
         self.alpn = self.tls.selected_alpn_protocol()
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             client_side=not server, header_encoding="utf-8", validate_inbound_headers=False, validate_outbound_headers=False,
-            normalize_inbound_headers=False))
+            normalize_inbound_headers=False, normalize_outbound_headers=False))
         values = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW, h2.settings.SettingCodes.MAX_FRAME_SIZE: FRAME,
                   h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 65536 if server else 16384, **settings}
         if not server:
@@ -374,16 +374,18 @@ class Connection:
         return time.monotonic() - start
 
     def send_goaway(self, last_stream_id=None, code=0):
-        """Gracefully: streams up to last_stream_id (all so far) go on."""
+        """Gracefully: streams that the other side opened up to last_stream_id (all so far; a client knows of none) go on."""
         with self.lock:
-            last = max(self.streams, default=0) if last_stream_id is None else last_stream_id
+            if last_stream_id is None:
+                last_stream_id = 0 if self.h2.config.client_side else max(self.streams, default=0)
             frame = hyperframe.frame.GoAwayFrame(0)
-            frame.last_stream_id, frame.error_code = last, code
+            frame.last_stream_id, frame.error_code = last_stream_id, code
             self.flush(frame.serialize())
 
-    def raw_frame(self, frame):
+    def raw(self, octets):
+        """Bytes as they are, whatever HTTP/2 says of them."""
         with self.lock:
-            self.flush(frame.serialize())
+            self.flush(octets)
 
     def n_open(self):
         with self.lock:
@@ -502,6 +504,11 @@ class Server:
 
     def live(self):
         return [c for c in self.connections if not c.error]
+
+    def forget(self):
+        """Ends what stands: the next tunnel comes by a new connection."""
+        for c in self.live():
+            c.close()
 
     def close(self):
         self.closed = True
