@@ -281,7 +281,8 @@ class Connection:
             if not part:
                 self.fail(ConnectionResetError("the connection ended"))
                 return
-            self.incoming.write(part)
+            with self.lock:  # a BIO that is written while SSL reads it looks like one that has ended
+                self.incoming.write(part)
             self._take_plain()
 
     def _take_plain(self):
