@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "proxy/upstream/exchange.h"
 
+#define STALLS_MAX_BYTES (16 * 1024 * 1024)
 #define HANDSHAKES_MAX 1000
 #define FDS_RESERVED   256
 #define TRIM_CONNS     64
@@ -30,6 +31,7 @@ int worker_init(struct worker *w, struct loop *loop, struct observe *observe, ui
 	*w = (struct worker){ .loop = loop, .observe = observe };
 	w->n_handshakes_max = HANDSHAKES_MAX;
 	w->n_conns_max = conns_max();
+	w->stalls.max_bytes = STALLS_MAX_BYTES;
 	list_init(&w->policy_waits);
 	tls_peer_table_init(&w->peers);
 	conn_registry_init(&w->conns, first_conn_id);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include "base/loop.h"
 #include "proxy/cluster/balance.h"
+#include "proxy/http/h2.h"
 #include "proxy/http/trace.h"
 #include "proxy/listener/conn_registry.h"
 #include "proxy/observe/observe.h"
@@ -34,6 +35,7 @@ struct worker {
 	struct observe *observe;       /* borrowed */
 	struct conn_registry conns;
 	struct upstream_pool pool;
+	struct h2_stall_budget stalls;
 	struct balance balance;
 	struct trace_random random;
 	struct list policy_waits; /* struct worker_wait: for the first snapshot */

@@ -29,6 +29,7 @@
 #define H2_STREAM_WINDOW (64 * 1024)
 #define H2_CONN_WINDOW	 (1024 * 1024)
 #define H2_STREAM_OUT	 (64 * 1024) /* of body bytes that a stream keeps: above it the sender is told to wait */
+#define H2_CONN_OUT	 (256 * 1024) /* of all streams together: above it each that keeps any is told to wait */
 #define H2_INTERIM_MAX	 10
 #define H2_RESET_RING	 128 /* streams reset by us whose late frames are passed over */
 
@@ -66,16 +67,26 @@ struct h2_settings {
 	uint32_t stream_window; /* bytes; NGHTTP2_INITIAL_WINDOW_SIZE to 2^31-1 */
 	uint32_t conn_window;
 	bool connect_protocol; /* server: extended CONNECT is taken */
-	bool stalls_alone;     /* a stream that is not read holds up itself, never others: @conn_window bounds nothing */
+	bool stalls_alone;     /* a stream that is not read holds up itself, not others, as far as h2_conn.budget goes */
 };
 
 extern const struct h2_settings h2_settings_default; /* 100, 64 KiB, 1 MiB, yes, no */
-extern const struct h2_settings h2_settings_client; /* 64 KiB, 1 MiB, stalls_alone: its streams are of unlike callers */
+extern const struct h2_settings h2_settings_client; /* 64 KiB, 512 KiB, stalls_alone: its streams are of unlike callers */
+
+/*
+ * What streams may keep of their peers' bytes without it counting against their connections' windows: of all connections
+ * that share it. Where it is used up, windows count as HTTP/2 has it, and streams that stall hold up their neighbours.
+ */
+struct h2_stall_budget {
+	size_t used, max_bytes;
+};
 
 struct h2_conn {
 	nghttp2_session *session;
 	const struct h2_conn_ops *ops;
 	struct buf *out; /* during h2_conn_write() */
+	size_t kept;	 /* of body bytes in all streams */
+	struct h2_stall_budget *budget; /* stalls_alone; NULL: without end. Set by the owner after h2_conn_init() */
 	struct h2_guard guard;
 	struct h2_scan scan;
 	struct list closed;  /* struct h2_stream: on_close() is due */
@@ -119,6 +130,7 @@ struct h2_stream {
 	struct h2_trailers *trailers_out;
 	uint32_t reset_code;
 	uint32_t unconsumed; /* received bytes whose room was not given back */
+	uint32_t borrowed;   /* of these: from the budget; the connection has its room back */
 	uint32_t empty_run;
 	uint16_t n_interim;
 	bool send_begun, send_ended; /* our head; our end was given to us */

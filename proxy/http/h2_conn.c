@@ -27,7 +27,7 @@ const struct h2_settings h2_settings_default = {
 
 const struct h2_settings h2_settings_client = {
 	.stream_window = H2_STREAM_WINDOW,
-	.conn_window = H2_CONN_WINDOW,
+	.conn_window = H2_CONN_WINDOW / 2,
 	.stalls_alone = true,
 };
 
@@ -166,12 +166,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 	int r;
 
-	if (!s || c->over || s->rejected || s->detached)
+	if (c->over)
+		return NGHTTP2_ERR_CALLBACK_FAILURE; /* no more of this field section is worth the work */
+	if (!s || s->rejected || s->detached)
 		return 0;
 	r = h2_head_in_add(&s->in, (struct str){ (const char *)name, name_n }, (struct str){ (const char *)value, value_n });
 	if (r == HTTP_E_REJECT) {
 		conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, "field section far over the limit");
-		return 0;
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
 	return r < 0 ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
@@ -256,8 +258,12 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 		(void)nghttp2_session_consume_connection(session, n);
 		return 0;
 	}
-	if (c->stalls_alone)
+	if (c->stalls_alone && (!c->budget || c->budget->used + n <= c->budget->max_bytes)) {
 		(void)nghttp2_session_consume_connection(session, n);
+		s->borrowed += (uint32_t)n;
+		if (c->budget)
+			c->budget->used += n;
+	}
 	h2_stream_on_data(s, (struct str){ (const char *)p, n });
 	return 0;
 }
@@ -456,7 +462,7 @@ int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns)
 	c->in_call = true;
 	n = bytes_feed(c, input);
 	c->in_call = false;
-	if (n < 0) {
+	if (n < 0 && !c->over) {
 		conn_over(c, n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
 			  nghttp2_strerror((int)n));
 		return n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE ? -ENOMEM : HTTP_E_REJECT;

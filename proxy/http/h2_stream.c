@@ -22,6 +22,7 @@ void h2_stream_init(struct h2_stream *s, struct h2_conn *c, struct http_head *he
 
 static void outgoing_drop(struct h2_stream *s)
 {
+	s->c->kept -= s->out.len;
 	buf_done(&s->out);
 	free(s->trailers_out);
 	s->trailers_out = NULL;
@@ -47,19 +48,21 @@ void h2_stream_reset_after_end(struct h2_stream *s, uint32_t code)
 void h2_stream_consume_bytes(struct h2_stream *s, size_t n)
 {
 	nghttp2_session *session = s->c->session;
+	size_t borrowed = MIN(n, (size_t)s->borrowed), own = n - borrowed;
 
-	if (n == 0 || !session)
+	s->unconsumed -= (uint32_t)n;
+	s->borrowed -= (uint32_t)borrowed;
+	if (s->c->budget)
+		s->c->budget->used -= borrowed;
+	if (!session)
 		return;
 	/* no memory: reads fail too. The connection's room outlives the stream: what is not given back is lost to all. */
-	if (s->c->stalls_alone) {
-		if (s->id)
-			(void)nghttp2_session_consume_stream(session, s->id, n);
-	} else if (s->id == 0) {
-		(void)nghttp2_session_consume_connection(session, n);
-	} else {
-		(void)nghttp2_session_consume(session, s->id, n);
-	}
-	s->unconsumed -= (uint32_t)n;
+	if (borrowed > 0 && s->id)
+		(void)nghttp2_session_consume_stream(session, s->id, borrowed);
+	if (own > 0 && s->id)
+		(void)nghttp2_session_consume(session, s->id, own);
+	else if (own > 0)
+		(void)nghttp2_session_consume_connection(session, own);
 }
 
 void h2_stream_consume(struct h2_stream *s)
@@ -130,6 +133,7 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 	(void)!buf_append(out, framehd, 9);
 	(void)!buf_append(out, buf_head(&s->out), kept);
 	buf_consume(&s->out, kept);
+	s->c->kept -= kept;
 	if (n > kept) {
 		(void)!buf_append(out, s->now.p, n - kept);
 		s->now.p += n - kept;
@@ -168,13 +172,14 @@ int h2_stream_send_body(struct h2_stream *s, struct str slice, struct buf *out)
 	}
 	if (slice.n && buf_append(&s->out, slice.p, slice.n) < 0)
 		return -ENOMEM;
+	s->c->kept += slice.n;
 	data_resume(s);
 	return 0;
 }
 
 bool h2_stream_is_full(struct h2_stream *s)
 {
-	s->full = !s->closed && s->out.len >= H2_STREAM_OUT;
+	s->full = !s->closed && (s->out.len >= H2_STREAM_OUT || (s->out.len > 0 && s->c->kept >= H2_CONN_OUT));
 	return s->full;
 }
 

@@ -291,6 +291,7 @@ void h2_server_start_kind(struct downstream *d, const struct h2_server_kind *kin
 	}
 	s->d = d;
 	s->kind = kind;
+	s->h2.budget = &d->w->stalls;
 	s->n_streams_max = settings->streams_max;
 	s->old_at_ms = loop_now_ns(d->w->loop) / NS_PER_MS + AGE_MS - trace_random_next(&d->w->random) % (AGE_MS / 5);
 	list_init(&s->streams);

@@ -18,7 +18,7 @@
 #include "proxy/tls/transport.h"
 
 #define TUNNEL_STREAM_WINDOW (256 * 1024) /* at a round trip of 1 ms as much as 256 MB/s */
-#define TUNNEL_CONN_WINDOW   (8 * 1024 * 1024) /* 32 streams may stand still before their neighbours feel it */
+#define TUNNEL_CONN_WINDOW   (2 * 1024 * 1024)
 #define TUNNEL_ORPHAN_MS     5000 /* for the peer to end its direction when our side has closed */
 
 struct tunnel_stream;

@@ -269,6 +269,7 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	deadline_init(&c->deadline, w->loop, on_due);
 	c->kind = kind;
 	r = h2_conn_init(&c->h2, false, kind->settings, kind->ops);
+	c->h2.budget = &w->stalls;
 	if (r == 0)
 		r = upstream_pool_join(&w->pool, key, &c->link);
 	if (r == 0)
