@@ -245,7 +245,7 @@ def one_request(job, control, case, before):
             caller.streams.pop(case["probe"], None)
         if case["last"]:
             caller.socket.close()
-        seen = control("since", number=before["number"])
+        seen = control("since", number=before["number"], settle=patience)
     wrong = fresh_probes(job["where"], case["name"], patience)
     return {"name": case["name"], "streams": caller.streams, "goaway": caller.goaway, "over": caller.over, "fault": caller.fault, "h1": caller.h1,
             "same": same, "seen": [m for m in seen["messages"] if not m["target"].startswith("/probe/")], "unclean": seen["unclean"], "wrong": wrong,

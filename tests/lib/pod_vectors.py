@@ -140,8 +140,8 @@ class Origin:
         self.scripts = scripts
 
     def op_since(self, number, settle=True):
-        """Messages newer than this one; before that, settle waits until unclean connections have been closed."""
-        deadline = time.monotonic() + PATIENCE_S
+        """Messages newer than this one; before that, settle (True, or seconds) waits until unclean connections have been closed."""
+        deadline = time.monotonic() + (PATIENCE_S if settle is True else settle)
         while settle and self._unclean() and self.changed.wait(deadline - time.monotonic()):
             pass
         new = [{**m, "conn": c["id"]} for c in self.connections for m in c["messages"] if m["number"] > number]
@@ -297,13 +297,15 @@ def one_request(where, control, case, before):
             caller.socket.close()
         else:
             behind = text(caller.left)
-        seen = control("since", number=before["number"])
+        seen = control("since", number=before["number"], settle=PATIENCE_S)
         wrong = probes(where, caller if case["then"] == "open" and not caller.over else None, case["name"])
     return {"name": case["name"], "answers": answers, "over": caller.over, "behind": behind, "seen": seen["messages"],
             "unclean": seen["unclean"], "reached": seen["bytes"] - before["bytes"], "unreadable": seen["errors"] - before["errors"], "wrong": wrong}
 
 
 def requests(job):
+    global PATIENCE_S
+    PATIENCE_S = job.get("patience", PATIENCE_S)
     with Control(job["control"]) as control:
         return [one_request(job["where"], control, c, control("since", number=NEVER)) for c in job["cases"]]
 
