@@ -3,7 +3,8 @@
 
     tool -> 127.0.0.1:port ---- bridge ==== mTLS ==== proxy        all in one network namespace
 
-Ends are passed on as they come: what the proxy closes, the tool sees closed. Nothing is read ahead of the reader.
+Ends are passed on as they come: what the proxy closes, the tool sees closed, in order (never a reset of the bridge's own, as
+a socket closed over bytes of the tool's would be). Nothing is read ahead of the reader.
 """
 import asyncio
 import socket
@@ -13,6 +14,7 @@ import threading
 from netns import socket_in
 
 CHUNK = 65536
+LINGER_S = 5  # for the tool to close when the proxy has
 
 
 def context(ca, crt, key, alpn):
@@ -62,17 +64,37 @@ class TlsBridge:
             self.failures.append(repr(e))
             writer.transport.abort()
             return
-        await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
+        to_proxy = self.loop.create_task(self._to_proxy(reader, far_writer))
+        await self._pass_on(far_reader, writer)
+        to_proxy.cancel()
+        await asyncio.gather(to_proxy, return_exceptions=True)
+        try:
+            writer.write_eof()
+            async with asyncio.timeout(LINGER_S):
+                while await reader.read(CHUNK):
+                    pass
+        except (OSError, TimeoutError):
+            pass
+        await self._close(writer)
+        await self._close(far_writer)
 
-    async def _pass_on(self, reader, writer):
+    async def _to_proxy(self, reader, far_writer):
+        await self._pass_on(reader, far_writer)
+        await self._close(far_writer)  # TLS knows no half-close here: the end of one side ends both
+
+    @staticmethod
+    async def _pass_on(reader, writer):
         try:
             while part := await reader.read(CHUNK):
                 writer.write(part)
                 await writer.drain()
         except (OSError, ssl.SSLError):
             pass
+
+    @staticmethod
+    async def _close(writer):
         try:
-            writer.close()  # TLS knows no half-close here: the end of one side ends both
+            writer.close()
             await writer.wait_closed()
         except (OSError, ssl.SSLError):
             pass
