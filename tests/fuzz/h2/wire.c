@@ -226,7 +226,8 @@ static void on_frame(struct wire_reader *w, uint8_t type, uint8_t flags, uint32_
 		return;
 	case NGHTTP2_RST_STREAM:
 		FUZZ_CHECK(payload.n == 4);
-		wire_stream_get(w, id)->reset = true;
+		if (w->from_server || (id & 1)) /* else a promise that came before our word against it: RFC 9113 section 8.4 */
+			wire_stream_get(w, id)->reset = true;
 		return;
 	case NGHTTP2_GOAWAY:
 		on_goaway(w, payload);
