@@ -106,6 +106,13 @@ static int trailer_add(struct h2_head_in *in, struct str name, struct str value)
 	return 0;
 }
 
+/* The owner's room for fields is a bound, too. */
+static void kept_add(struct h2_head_in *in, enum http_field_id id, struct str name, struct str value)
+{
+	if (http_head_add(in->head, id, name, value) < 0)
+		refuse(in, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "too many fields");
+}
+
 static int field_add(struct h2_head_in *in, struct str name, struct str value)
 {
 	struct http_head *h = in->head;
@@ -134,10 +141,15 @@ static int field_add(struct h2_head_in *in, struct str name, struct str value)
 			in->malformed = true;
 		in->has_length = true;
 	}
-	if (http_head_add(h, id, n, v) < 0)
-		return -ENOMEM;
+	kept_add(in, id, n, v);
 	fields_count(in);
 	return 0;
+}
+
+/* Is it memory that is out, or the peer's share of it? */
+static bool pool_has_room(const struct h2_head_in *in, size_t n)
+{
+	return in->pool->used_bytes + n <= in->pool->max_bytes;
 }
 
 int h2_head_in_add(struct h2_head_in *in, struct str name, struct str value)
@@ -157,10 +169,10 @@ int h2_head_in_add(struct h2_head_in *in, struct str name, struct str value)
 		return 0;
 	if (!value.p)
 		value = STR("");
-	if (!in->head)
-		return name.p[0] == ':' ? HTTP_E_REJECT : trailer_add(in, name, value);
-	r = name.p[0] == ':' ? pseudo_add(in, name, value) : field_add(in, name, value);
-	if (r == -ENOMEM && in->pool->used_bytes + name.n + value.n + 64 > in->pool->max_bytes) {
+	if (!in->head && name.p[0] == ':')
+		return HTTP_E_REJECT;
+	r = !in->head ? trailer_add(in, name, value) : name.p[0] == ':' ? pseudo_add(in, name, value) : field_add(in, name, value);
+	if (r == -ENOMEM && !pool_has_room(in, name.n + value.n + (in->head ? 64 : 64 + H2_TRAILERS * sizeof(*in->trailers)))) {
 		refuse(in, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "head is too long");
 		return 0;
 	}
@@ -180,6 +192,8 @@ static int crumbs_join(struct h2_head_in *in)
 	if (n + STR("cookie").n > H2_LINE_BYTES)
 		return http_refuse(&in->reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "cookies are too long");
 	mem = p = pool_alloc(in->pool, n);
+	if (!mem && !pool_has_room(in, n))
+		return http_refuse(&in->reject, 431, TRM_REASON_HTTP_HEADERS_TOO_LARGE, "cookies are too long");
 	if (!mem)
 		return -ENOMEM;
 	for (const struct h2_crumb *c = in->crumbs; c; c = c->next) {
@@ -187,7 +201,8 @@ static int crumbs_join(struct h2_head_in *in)
 		if (c->next)
 			p = mempcpy(p, "; ", 2);
 	}
-	return http_head_add(in->head, HTTP_FIELD_OTHER, STR("cookie"), (struct str){ mem, (size_t)(p - mem) });
+	kept_add(in, HTTP_FIELD_OTHER, STR("cookie"), (struct str){ mem, (size_t)(p - mem) });
+	return in->reject.status ? HTTP_E_REJECT : 0;
 }
 
 /* :authority and Host must say the same (RFC 9113 section 8.3.1); one of them is enough. */

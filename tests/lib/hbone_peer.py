@@ -453,13 +453,14 @@ class Client(Connection):
 class Server:
     """The other end. Answers 200 once the app is connected, 503 when it is not, 400 for what is no tunnel to `own` addresses.
 
-    Attributes may be changed while it runs: answer (a status for every request), deny (identities: 401), on_tunnel(record).
+    Attributes may be changed while it runs: answer (a status for every request), extra (fields of every answer), deny
+    (identities: 401), refuse (every stream is reset unprocessed, without GOAWAY).
     """
 
     def __init__(self, listener, crt, key, ca, dial, own=(), max_streams=200):
         self.listener, self.crt, self.key, self.ca, self.dial, self.own = listener, crt, key, ca, dial, set(own)
         self.max_streams = max_streams
-        self.answer, self.deny, self.stall = None, set(), 0
+        self.answer, self.deny, self.stall, self.extra, self.refuse = None, set(), 0, [], False
         self.seen, self.connections, self.refused = [], [], []
         self.lock = threading.Lock()
         self.closed = False
@@ -531,7 +532,7 @@ class _Served(Connection):
         self.owner, self.source, self.draining, self.number = owner, source, False, -1
 
     def on_request(self, stream):
-        if self.draining:
+        if self.draining or self.owner.refuse:
             stream.reset(h2.errors.ErrorCodes.REFUSED_STREAM)
             return
         record = {"connection": self.number, "stream": stream.id, "peer": self.peer[0], "source": self.source, "sni": self.sni,
@@ -561,7 +562,7 @@ class _Served(Connection):
             if stream._dead():
                 return False
             stream.end_sent = status != 200
-            self.h2.send_headers(stream.id, [(":status", str(status))], end_stream=stream.end_sent)
+            self.h2.send_headers(stream.id, [(":status", str(status)), *self.owner.extra], end_stream=stream.end_sent)
             self.flush()
         return True
 
