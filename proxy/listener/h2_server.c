@@ -36,6 +36,12 @@ static void server_free(struct h2_server *s)
 		server_destroy(s);
 }
 
+static void idle_arm(struct h2_server *s)
+{
+	if (s->phase == H2_SERVER_OPEN) /* else it is the final GOAWAY's */
+		deadline_set(&s->d->deadline, H2_SERVER_IDLE_MS);
+}
+
 void h2_server_idle_look(struct h2_server *s)
 {
 	struct downstream *d = s->d;
@@ -47,7 +53,14 @@ void h2_server_idle_look(struct h2_server *s)
 		return;
 	}
 	d->conn.state = CONN_IDLE;
-	deadline_set(&d->deadline, s->phase == H2_SERVER_GOING ? GOING_MS : H2_SERVER_IDLE_MS);
+	idle_arm(s);
+}
+
+void h2_server_stream_began(struct h2_server *s)
+{
+	s->n_streams++;
+	s->d->conn.state = CONN_OPEN;
+	idle_arm(s);
 }
 
 void h2_server_gone(struct h2_server *s, enum trm_reason reason)
@@ -129,7 +142,7 @@ static bool server_read(struct h2_server *s)
 	r = h2_conn_read(&s->h2, (struct str){ s->d->w->shared.plain, n }, loop_now_ns(s->d->w->loop));
 	if (!s->greeted && s->h2.settings_seen) {
 		s->greeted = true;
-		deadline_set(&s->d->deadline, H2_SERVER_IDLE_MS);
+		idle_arm(s);
 	}
 	h2_conn_dispatch(&s->h2);
 	if (r != 0 && !s->dead)

@@ -52,6 +52,8 @@ struct h2_server {
 void h2_server_start_kind(struct downstream *d, const struct h2_server_kind *kind, const struct h2_settings *settings);
 /** h2_server_takes_more() - may a new stream begin? Announces the end of an old connection */
 bool h2_server_takes_more(struct h2_server *s);
+/** h2_server_stream_began() - a stream was added */
+void h2_server_stream_began(struct h2_server *s);
 /** h2_server_touch() - something is to be written: at the end of this turn */
 void h2_server_touch(struct h2_server *s);
 /** h2_server_go() - announce the end: streams that are on their way are still taken for a second */

@@ -131,9 +131,7 @@ static struct h2_stream *on_request(struct h2_conn *c)
 	deadline_init(&st->deadline, s->d->w->loop, on_due_stream);
 	deadline_set(&st->deadline, H2_SERVER_FIRST_MS);
 	list_push_back(&s->streams, &st->link);
-	s->n_streams++;
-	s->d->conn.state = CONN_OPEN;
-	deadline_set(&s->d->deadline, H2_SERVER_IDLE_MS);
+	h2_server_stream_began(s);
 	return &st->h2;
 }
 

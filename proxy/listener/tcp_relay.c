@@ -192,6 +192,10 @@ static void relay_sniff(struct tcp_relay *r)
 	rc = transport_peek_more(down, &n);
 	if (rc == TRANSPORT_E_AGAIN)
 		return;
+	if (rc == -ENOMEM || rc == -ENOBUFS) { /* bytes were read, and lost */
+		relay_end(r, TRM_REASON_NO_MEMORY, true);
+		return;
+	}
 	switch (rc == 0 ? sniff_bytes(buf_str(&down->in)) : SNIFF_OTHER) {
 	case SNIFF_HTTP1:
 	case SNIFF_HTTP2:

@@ -12,7 +12,7 @@
 #include "proxy/tunnel/request.h"
 #include "proxy/tunnel/stream.h"
 
-#define HEAD_MAX_BYTES (64 * 1024)
+#define HEAD_MAX_BYTES (128 * 1024) /* H2_HEAD_BYTES, and its cookies joined */
 
 struct tunnel_server_stream {
 	struct tunnel_stream ts;
@@ -40,7 +40,7 @@ static struct tunnel_server_stream *stream_of_h2(struct h2_stream *h2)
 
 static void stream_free(struct tunnel_server_stream *st)
 {
-	tunnel_stream_done(&st->ts, NGHTTP2_CANCEL);
+	tunnel_stream_done(&st->ts);
 	deadline_done(&st->orphan);
 	pool_done(&st->pool);
 	free(st);
@@ -53,9 +53,7 @@ static void stream_leave(struct tunnel_server_stream *st)
 
 	if (!s)
 		return;
-	if (st->ts.h2.c)
-		h2_stream_done(&st->ts.h2, NGHTTP2_CANCEL);
-	st->ts.h2.c = NULL;
+	tunnel_stream_let_go(&st->ts);
 	list_remove(&st->link);
 	h2_server_touch(s);
 	s->n_streams--;
@@ -106,6 +104,10 @@ static void on_orphan_due(struct deadline *dl)
 {
 	struct tunnel_server_stream *st = container_of(dl, struct tunnel_server_stream, orphan);
 
+	if (tunnel_stream_waits(&st->ts)) {
+		deadline_set(dl, TUNNEL_ORPHAN_MS);
+		return;
+	}
 	stream_leave(st);
 	stream_free(st);
 }
@@ -129,9 +131,7 @@ static struct h2_stream *on_request(struct h2_conn *c)
 	deadline_init(&st->orphan, s->d->w->loop, on_orphan_due);
 	deadline_set(&st->orphan, H2_SERVER_FIRST_MS);
 	list_push_back(&s->streams, &st->link);
-	s->n_streams++;
-	s->d->conn.state = CONN_OPEN;
-	deadline_set(&s->d->deadline, H2_SERVER_IDLE_MS);
+	h2_server_stream_began(s);
 	return &st->ts.h2;
 }
 
@@ -189,6 +189,11 @@ static void on_reject(struct h2_stream *h2, const struct http_reject *reject)
 {
 	struct tunnel_server_stream *st = stream_of_h2(h2);
 
+	if (st->answered) { /* what comes behind a head is no message any more; on_reset() and on_close() follow */
+		h2_stream_reset(h2, NGHTTP2_PROTOCOL_ERROR);
+		h2_server_touch(st->s);
+		return;
+	}
 	refusal_log(st, reject->reason);
 	deadline_clear(&st->orphan);
 	stream_refuse(st, TRM_REASON_HTTP_SYNTAX);

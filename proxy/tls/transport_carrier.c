@@ -96,7 +96,7 @@ void transport_carrier_ready(struct transport_carrier *c, unsigned int what)
 		return;
 	if (what & (TRANSPORT_READABLE | TRANSPORT_BROKEN))
 		t->readable = true;
-	if (what & TRANSPORT_WRITABLE)
+	if (what & (TRANSPORT_WRITABLE | TRANSPORT_BROKEN)) /* a send() tells that what is pending can go nowhere */
 		t->writable_again = true;
 	if (what & TRANSPORT_GOING)
 		t->going = true;

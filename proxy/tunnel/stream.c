@@ -92,11 +92,23 @@ void tunnel_stream_init(struct tunnel_stream *s, const struct tunnel_stream_ops 
 	buf_init(&s->in, TUNNEL_STREAM_WINDOW);
 }
 
-void tunnel_stream_done(struct tunnel_stream *s, uint32_t code)
+void tunnel_stream_let_go(struct tunnel_stream *s)
 {
 	if (s->h2.c)
-		h2_stream_done(&s->h2, code);
+		h2_stream_done(&s->h2, s->h2.is_tunnel && !s->h2.sent_end ? NGHTTP2_CONNECT_ERROR : NGHTTP2_CANCEL);
+	s->h2.c = NULL;
+}
+
+void tunnel_stream_done(struct tunnel_stream *s)
+{
+	tunnel_stream_let_go(s);
 	buf_done(&s->in);
+}
+
+/* Bytes, and one for the end behind them. */
+static size_t left_of(const struct tunnel_stream *s)
+{
+	return s->h2.sent_end ? 0 : s->h2.out.len + 1;
 }
 
 bool tunnel_stream_part(struct tunnel_stream *s, bool reset)
@@ -108,13 +120,29 @@ bool tunnel_stream_part(struct tunnel_stream *s, bool reset)
 		return false;
 	if (reset || unread) {
 		/* bytes that nobody will read: the sender is told, as TCP would */
-		h2_stream_done(&s->h2, reset ? NGHTTP2_CONNECT_ERROR : NGHTTP2_CANCEL);
+		h2_stream_done(&s->h2, reset || !s->h2.sent_end ? NGHTTP2_CONNECT_ERROR : NGHTTP2_CANCEL);
 		s->ops->touch(s);
 		return false;
 	}
 	(void)!h2_stream_send_end(&s->h2, NULL, 0);
 	s->ops->touch(s);
+	s->parted = true;
+	s->left = left_of(s);
 	return true;
+}
+
+bool tunnel_stream_waits(struct tunnel_stream *s)
+{
+	size_t left = left_of(s);
+
+	if (!s->parted || is_over(s))
+		return false;
+	if (left != s->left) {
+		s->left = left;
+		s->n_stalled = 0;
+		return true;
+	}
+	return left > 0 && ++s->n_stalled < TUNNEL_STALL_MS / TUNNEL_ORPHAN_MS;
 }
 
 /* What came */
@@ -122,9 +150,14 @@ bool tunnel_stream_part(struct tunnel_stream *s, bool reset)
 void tunnel_stream_on_body(struct tunnel_stream *s, struct str slice)
 {
 	if (!s->carrier.t) {
-		h2_stream_reset(&s->h2, NGHTTP2_CANCEL); /* on_close() follows */
+		/* for nobody; but what was given before is still the peer's to have. on_close() follows */
+		h2_stream_consume(&s->h2);
+		h2_stream_reset_after_end(&s->h2, NGHTTP2_CANCEL);
+		s->ops->touch(s);
 		return;
 	}
+	if (s->error) /* a part is missing already: nothing may follow it */
+		return;
 	if (buf_append(&s->in, slice.p, slice.n) < 0) {
 		s->error = -ENOMEM;
 		h2_stream_reset(&s->h2, NGHTTP2_INTERNAL_ERROR);

@@ -12,8 +12,7 @@
 #include "trammel/abi.h"
 
 #define PLACES_MAX    3  /* connections that one tunnel is asked for on */
-#define ANSWER_FIELDS 32
-#define TEXTS_MAX_BYTES (64 * 1024) /* of our request and the answer */
+#define TEXTS_MAX_BYTES (128 * 1024) /* of our request and the answer, its cookies joined */
 
 struct tunnel_client_stream {
 	struct tunnel_stream ts;
@@ -26,7 +25,7 @@ struct tunnel_client_stream {
 	struct pool pool; /* of our request's texts, and the answer's */
 	struct str authority, forwarded, baggage, traceparent;
 	struct http_head answer;
-	struct http_field answer_fields[ANSWER_FIELDS];
+	struct http_field answer_fields[HTTP_FIELDS_CAP];
 	uint8_t n_places;
 	bool reused;	/* its connection stood already */
 	bool sent, opened;
@@ -47,7 +46,7 @@ static struct tunnel_client_stream *stream_of_h2(struct h2_stream *h2)
 
 static void stream_free(struct tunnel_client_stream *st)
 {
-	tunnel_stream_done(&st->ts, NGHTTP2_CANCEL);
+	tunnel_stream_done(&st->ts);
 	deadline_done(&st->orphan);
 	pool_done(&st->pool);
 	free(st->spiffe_id);
@@ -61,9 +60,7 @@ static void stream_leave(struct tunnel_client_stream *st)
 
 	if (!c)
 		return;
-	if (st->ts.h2.c)
-		h2_stream_done(&st->ts.h2, NGHTTP2_CANCEL);
-	st->ts.h2.c = NULL;
+	tunnel_stream_let_go(&st->ts);
 	list_remove(&st->link);
 	h2_client_stream_removed(c);
 }
@@ -88,7 +85,7 @@ static int request_send(struct tunnel_client_stream *st)
 				  .body = HTTP_BODY_NONE };
 	int r;
 
-	st->answer = (struct http_head){ .fields = st->answer_fields, .cap_fields = ANSWER_FIELDS };
+	st->answer = (struct http_head){ .fields = st->answer_fields, .cap_fields = HTTP_FIELDS_CAP };
 	h2_stream_init(&st->ts.h2, &st->c->h2, &st->answer, &st->pool);
 	r = h2_stream_send_request(&st->ts.h2, &head, false);
 	st->sent = r == 0;
@@ -97,7 +94,7 @@ static int request_send(struct tunnel_client_stream *st)
 }
 
 /* On a connection from the pool, or a new one. Not from within a call about the stream's own last connection's streams. */
-static int stream_place(struct tunnel_client_stream *st, bool fresh, enum trm_reason *ret_reason)
+static int stream_place(struct tunnel_client_stream *st, enum trm_reason *ret_reason)
 {
 	struct target to = { .addr = st->addr, .mtls = true, .spiffe_id = st->spiffe_id };
 	struct h2_client *c;
@@ -105,12 +102,14 @@ static int stream_place(struct tunnel_client_stream *st, bool fresh, enum trm_re
 
 	to.addr.port = TRM_PORT_HBONE;
 	st->sent = false;
-	r = h2_client_get(st->w, &to, &tunnels, fresh, &c, &st->reused, ret_reason);
+	r = h2_client_get(st->w, &to, &tunnels, false, &c, &st->reused, ret_reason);
+	if (r == 0 && c->settled && h2_conn_room(&c->h2) == 0) /* it is back in the pool when one of its streams has ended */
+		r = h2_client_get(st->w, &to, &tunnels, true, &c, &st->reused, ret_reason);
 	if (r < 0)
 		return r;
 	st->c = c;
 	list_push_back(&c->streams, &st->link);
-	if (c->settled && h2_conn_room(&c->h2) > 0)
+	if (c->settled)
 		r = request_send(st);
 	h2_client_stream_added(c);
 	if (r < 0) {
@@ -121,10 +120,10 @@ static int stream_place(struct tunnel_client_stream *st, bool fresh, enum trm_re
 }
 
 /* Its connection came to nothing, or refused it: once more, where that may help. */
-static void stream_replace(struct tunnel_client_stream *st, bool may_help, bool fresh, enum trm_reason reason)
+static void stream_replace(struct tunnel_client_stream *st, bool may_help, enum trm_reason reason)
 {
 	stream_leave(st);
-	if (!may_help || st->n_places++ >= PLACES_MAX || stream_place(st, fresh, &reason) < 0)
+	if (!may_help || ++st->n_places >= PLACES_MAX || stream_place(st, &reason) < 0)
 		stream_fail(st, reason);
 }
 
@@ -152,7 +151,7 @@ static void on_settled(struct h2_client *c)
 
 		list_remove(&st->link);
 		/* a peer that takes no stream at all would be dialled for ever */
-		if (c->h2.n_streams == 0 || stream_place(st, false, &reason) < 0)
+		if (c->h2.n_streams == 0 || stream_place(st, &reason) < 0)
 			stream_fail(st, reason);
 	}
 }
@@ -174,6 +173,8 @@ static void on_head(struct h2_stream *h2, struct http_head *head, bool ends)
 	st->opened = true;
 	h2->is_tunnel = true;
 	transport_carrier_opened(&st->ts.carrier, st->c->t.peer);
+	if (st->c->going)
+		transport_carrier_ready(&st->ts.carrier, TRANSPORT_GOING);
 }
 
 static void on_body(struct h2_stream *h2, struct str slice)
@@ -188,7 +189,16 @@ static void on_end(struct h2_stream *h2, const struct http_field *trailers, size
 
 static void on_reject(struct h2_stream *h2, const struct http_reject *reject)
 {
-	stream_fail(stream_of_h2(h2), TRM_REASON_HTTP_UPSTREAM_MALFORMED);
+	struct tunnel_client_stream *st = stream_of_h2(h2);
+
+	if (!st->opened) {
+		stream_fail(st, TRM_REASON_HTTP_UPSTREAM_MALFORMED);
+		return;
+	}
+	tunnel_stream_on_reset(&st->ts, NGHTTP2_PROTOCOL_ERROR); /* the codec resets it with the same */
+	stream_leave(st);
+	if (!st->ts.carrier.t)
+		stream_free(st);
 }
 
 static void on_reset(struct h2_stream *h2, uint32_t code, bool unprocessed)
@@ -221,9 +231,9 @@ static void on_close(struct h2_stream *h2)
 			stream_free(st);
 		return;
 	}
-	if (c->h2.goaway_received)
+	if (st->refused) /* by GOAWAY, or alone: whoever is refused with it waits on one new connection, too */
 		h2_client_go(c);
-	stream_replace(st, st->refused, !c->h2.goaway_received, TRM_REASON_TUNNEL_REFUSED);
+	stream_replace(st, st->refused, TRM_REASON_TUNNEL_REFUSED);
 }
 
 static const struct h2_conn_ops conn_ops = {
@@ -242,7 +252,8 @@ static void on_going(struct h2_client *c)
 	struct tunnel_client_stream *st;
 
 	list_for_each_entry(st, &c->streams, link)
-		transport_carrier_ready(&st->ts.carrier, TRANSPORT_GOING);
+		if (st->opened) /* others hear it when they are, if they still stand on this connection then */
+			transport_carrier_ready(&st->ts.carrier, TRANSPORT_GOING);
 }
 
 static void lose_streams(struct h2_client *c, enum trm_reason reason, uint16_t status)
@@ -266,7 +277,7 @@ static void lose_streams(struct h2_client *c, enum trm_reason reason, uint16_t s
 		if (!st->ts.carrier.t)
 			stream_free(st);
 		else if (!st->opened)
-			stream_replace(st, st->reused, false, reason);
+			stream_replace(st, st->reused, reason);
 	}
 }
 
@@ -315,6 +326,10 @@ static void on_orphan_due(struct deadline *d)
 {
 	struct tunnel_client_stream *st = container_of(d, struct tunnel_client_stream, orphan);
 
+	if (tunnel_stream_waits(&st->ts)) {
+		deadline_set(d, TUNNEL_ORPHAN_MS);
+		return;
+	}
 	stream_leave(st);
 	stream_free(st);
 }
@@ -370,7 +385,7 @@ int tunnel_client_connect(struct worker *w, struct transport *t, const struct ta
 	if (st->spiffe_id)
 		r = texts_make(st, target);
 	if (r == 0)
-		r = stream_place(st, false, ret_reason);
+		r = stream_place(st, ret_reason);
 	if (r < 0) {
 		stream_free(st);
 		return r;
