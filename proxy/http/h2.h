@@ -22,6 +22,7 @@
 #include "proxy/http/h2_guard.h"
 #include "proxy/http/h2_head.h"
 #include "proxy/http/h2_scan.h"
+#include "proxy/http/h2_window.h"
 #include "proxy/http/head.h"
 
 #define H2_STREAMS_MAX	 100
@@ -66,6 +67,7 @@ struct h2_settings {
 	uint32_t streams_max;	/* that the peer may have open; server */
 	uint32_t stream_window; /* bytes; NGHTTP2_INITIAL_WINDOW_SIZE to 2^31-1 */
 	uint32_t conn_window;
+	uint32_t window_max;   /* what stream_window may grow to, by what the path holds (h2_window.h); 0: it stays */
 	bool connect_protocol; /* server: extended CONNECT is taken */
 	bool stalls_alone;     /* a stream that is not read holds up itself, not others, as far as h2_conn.budget goes */
 };
@@ -76,9 +78,11 @@ extern const struct h2_settings h2_settings_client; /* 64 KiB, 512 KiB, stalls_a
 /*
  * What streams may keep of their peers' bytes without it counting against their connections' windows: of all connections
  * that share it. Where it is used up, windows count as HTTP/2 has it, and streams that stall hold up their neighbours.
+ * And what their connections' windows have grown by, up to H2_WINDOW_GROWN_MAX.
  */
 struct h2_stall_budget {
 	size_t used, max_bytes;
+	size_t grown;
 };
 
 struct h2_conn {
@@ -86,7 +90,9 @@ struct h2_conn {
 	const struct h2_conn_ops *ops;
 	struct buf *out; /* during h2_conn_write() */
 	size_t kept;	 /* of body bytes in all streams */
-	struct h2_stall_budget *budget; /* stalls_alone; NULL: without end. Set by the owner after h2_conn_init() */
+	struct h2_stall_budget *budget; /* NULL: without end. Set by the owner after h2_conn_init() */
+	struct h2_window window;
+	size_t grown; /* of conn_bytes, above what it began with */
 	struct h2_guard guard;
 	struct h2_scan scan;
 	struct list closed;  /* struct h2_stream: on_close() is due */

@@ -215,7 +215,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		return 0;
 	case NGHTTP2_PING:
 		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
-			c->ping_pending = false;
+			c->ping_pending &= h2_conn_window_answered(c, frame->ping.opaque_data);
 		else if (!h2_guard_is_busy(&c->guard)) /* peers measure with PING while they get something */
 			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), "too many PINGs");
 		return 0;
@@ -253,6 +253,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 	struct h2_conn *c = user;
 	struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
 
+	h2_conn_window_received(c, n);
 	if (!s || s->detached || s->rejected || c->over) {
 		/* for nobody: the connection's room is given back, the stream's is not */
 		(void)nghttp2_session_consume_connection(session, n);
@@ -406,6 +407,8 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	int r;
 
 	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .stalls_alone = settings->stalls_alone, .goaway_id = INT32_MAX };
+	c->window = (struct h2_window){ .stream_bytes = settings->stream_window, .conn_bytes = settings->conn_window,
+					.stream_max = settings->window_max };
 	list_init(&c->closed);
 	list_init(&c->drained);
 	list_init(&c->touched);
@@ -423,6 +426,8 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 
 void h2_conn_done(struct h2_conn *c)
 {
+	if (c->budget)
+		c->budget->grown -= c->grown;
 	nghttp2_session_del(c->session);
 	c->session = NULL;
 }

@@ -24,6 +24,12 @@ void h2_conn_spill(struct h2_conn *c);
 /** h2_stream_unkeep() - forget the slice that waits */
 void h2_stream_unkeep(struct h2_stream *s);
 
+/** h2_conn_window_received() - DATA has come: is the path to be measured? */
+void h2_conn_window_received(struct h2_conn *c, size_t n);
+
+/** h2_conn_window_answered() - the answer to a PING: was it a measurement's? */
+bool h2_conn_window_answered(struct h2_conn *c, const uint8_t opaque[8]);
+
 /** h2_conn_may_give_data() - in h2_conn_write(): is there room for DATA? */
 bool h2_conn_may_give_data(const struct h2_conn *c);
 

@@ -11,7 +11,7 @@
 #include "proxy/upstream/exchange.h"
 
 #define SEND_BYTES	 4096 /* a slice from here on is framed at once, not kept first */
-#define HELD_MAX_BYTES	 (64 * 1024)
+#define HELD_MAX_BYTES	 H2_WINDOW_MAX
 
 struct h2_server_stream {
 	struct message_stream stream;
@@ -388,5 +388,7 @@ void h2_server_start(struct downstream *d)
 
 	if (d->t.peer)
 		settings.streams_max = H2_STREAMS_PEER;
+	if (d->conn.direction == OBSERVE_INBOUND) /* from our own app there is no path to fill */
+		settings.window_max = H2_WINDOW_MAX;
 	h2_server_start_kind(d, &requests, &settings);
 }

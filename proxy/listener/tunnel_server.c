@@ -309,6 +309,7 @@ void tunnel_server_start(struct downstream *d)
 		.streams_max = H2_STREAMS_MAX,
 		.stream_window = TUNNEL_STREAM_WINDOW,
 		.conn_window = TUNNEL_CONN_WINDOW,
+		.window_max = H2_WINDOW_MAX,
 		.stalls_alone = true,
 	};
 

@@ -89,7 +89,7 @@ static const struct transport_carrier_ops carrier_ops = {
 void tunnel_stream_init(struct tunnel_stream *s, const struct tunnel_stream_ops *ops)
 {
 	*s = (struct tunnel_stream){ .ops = ops, .carrier.ops = &carrier_ops };
-	buf_init(&s->in, TUNNEL_STREAM_WINDOW);
+	buf_init(&s->in, MAX(TUNNEL_STREAM_WINDOW, H2_WINDOW_MAX));
 }
 
 void tunnel_stream_let_go(struct tunnel_stream *s)

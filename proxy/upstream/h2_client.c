@@ -256,6 +256,7 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 		       const struct h2_client_kind *kind, struct h2_client **ret, enum trm_reason *ret_reason)
 {
 	struct h2_client *c = calloc(1, sizeof(*c));
+	struct h2_settings settings = *kind->settings;
 	uint64_t now_ms = loop_now_ns(w->loop) / NS_PER_MS;
 	int r;
 
@@ -268,7 +269,9 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	list_init(&c->streams);
 	deadline_init(&c->deadline, w->loop, on_due);
 	c->kind = kind;
-	r = h2_conn_init(&c->h2, false, kind->settings, kind->ops);
+	c->is_local = target->is_local || !target->mtls;
+	settings.window_max = c->is_local ? 0 : H2_WINDOW_MAX;
+	r = h2_conn_init(&c->h2, false, &settings, kind->ops);
 	c->h2.budget = &w->stalls;
 	if (r == 0)
 		r = upstream_pool_join(&w->pool, key, &c->link);
@@ -281,7 +284,6 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 		return r;
 	}
 	c->old_at_ms = now_ms + H2_CLIENT_AGE_MS - trace_random_next(&w->random) % (H2_CLIENT_AGE_MS / 5);
-	c->is_local = target->is_local || !target->mtls;
 	deadline_set(&c->deadline, connect_timeout_ms(target));
 	*ret = c;
 	return 0;

@@ -106,7 +106,7 @@ static void on_body(struct h2_stream *h2, struct str slice)
 
 	FUZZ_CHECK(slice.n && s->has_head && takes_body(s) && !s->ended && !s->rejected && !s->was_reset && !s->let_go);
 	/* nghttp2 hands on the frame that goes beyond, and resets the stream with it */
-	FUZZ_CHECK(h2->unconsumed <= MAX(o->settings.stream_window, 65535u) + slice.n);
+	FUZZ_CHECK(h2->unconsumed <= MAX(o->c.window.stream_bytes, 65535u) + slice.n);
 	if (!o->raw)
 		for (size_t i = 0; i < slice.n; i++)
 			FUZZ_CHECK(slice.p[i] == wire_pattern(!o->c.is_server, s->id, s->body_in + i));

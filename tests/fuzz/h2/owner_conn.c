@@ -48,7 +48,7 @@ static void invariants_check(struct owner *o)
 			FUZZ_CHECK(wire_stream_get(&o->heard, s->id)->data_bytes <= s->given);
 	}
 	FUZZ_CHECK(n == o->c.n_streams);
-	FUZZ_CHECK(o->settings.stalls_alone || unconsumed <= MAX(o->settings.conn_window, 65535u));
+	FUZZ_CHECK(o->settings.stalls_alone || unconsumed <= MAX(o->c.window.conn_bytes, 65535u));
 	FUZZ_CHECK(nghttp2_session_get_remote_window_size(o->c.session) >= 0);
 }
 
@@ -146,7 +146,7 @@ struct owner_stream *owner_stream_at(struct owner *o, uint8_t which)
 /* Room that came in and was let go of has gone back: never more than half a window is kept from the peer. */
 static void room_check(struct owner *o, uint64_t data_bytes)
 {
-	uint64_t window = MAX(o->settings.conn_window, 65535u);
+	uint64_t window = MAX(o->c.window.conn_bytes, 65535u);
 
 	FUZZ_CHECK(65535 + o->heard.credit + window / 2 + 1 >= data_bytes + window);
 }

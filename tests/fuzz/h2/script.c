@@ -212,7 +212,7 @@ static void frame_step(struct script *t, enum step step)
 		wire_frame(&t->in, NGHTTP2_PRIORITY, 0, id, (struct str){ (char[]){ 0, 0, 0, (char)a, 1 }, 5 });
 		return;
 	case SCRIPT_PING:
-		wire_frame(&t->in, NGHTTP2_PING, a & 1, 0, STR("12345678"));
+		wire_frame(&t->in, NGHTTP2_PING, a & 1, 0, a & 2 ? (struct str){ t->o.heard.ping, 8 } : STR("12345678"));
 		return;
 	case SCRIPT_GOAWAY:
 		wire_frame(&t->in, NGHTTP2_GOAWAY, 0, 0,
@@ -338,6 +338,7 @@ void script_run(bool is_server, const uint8_t *bytes, size_t n)
 		set.stream_window = NGHTTP2_INITIAL_WINDOW_SIZE;
 	set.connect_protocol = !(how & 8);
 	set.stalls_alone = how & 64;
+	set.window_max = how & 128 ? H2_WINDOW_MAX : 0;
 	owner_init(&t.o, is_server, &set);
 	if (is_server && !(how & 16))
 		FUZZ_CHECK(buf_append(&t.in, NGHTTP2_CLIENT_MAGIC, 24) == 0);

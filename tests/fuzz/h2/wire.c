@@ -233,7 +233,9 @@ static void on_frame(struct wire_reader *w, uint8_t type, uint8_t flags, uint32_
 		on_goaway(w, payload);
 		return;
 	default:
-		FUZZ_CHECK(id == 0 && (type == NGHTTP2_SETTINGS || type == NGHTTP2_PING));
+		FUZZ_CHECK(id == 0 && (type == NGHTTP2_SETTINGS || (type == NGHTTP2_PING && payload.n == sizeof(w->ping))));
+		if (type == NGHTTP2_PING && !(flags & NGHTTP2_FLAG_ACK))
+			memcpy(w->ping, payload.p, sizeof(w->ping));
 	}
 }
 

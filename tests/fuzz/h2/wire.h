@@ -47,6 +47,7 @@ struct wire_reader {
 	uint32_t goaway_id;    /* lowest: those above were not looked at, and may be sent elsewhere */
 	bool goaway;
 	uint64_t credit;
+	char ping[8]; /* the last that wants an answer */
 	size_t n_streams;
 	struct wire_stream streams[WIRE_STREAMS];
 };
