@@ -3,6 +3,7 @@
 #include "proxy/http/grpc.h"
 
 #include <errno.h>
+#include <nghttp2/nghttp2.h>
 
 static const struct {
 	char letter;
@@ -73,6 +74,22 @@ enum grpc_status grpc_status_of_http(uint16_t status)
 		return GRPC_UNAVAILABLE;
 	default:
 		return GRPC_UNKNOWN;
+	}
+}
+
+enum grpc_status grpc_status_of_reset(uint32_t code)
+{
+	switch (code) {
+	case NGHTTP2_REFUSED_STREAM:
+		return GRPC_UNAVAILABLE;
+	case NGHTTP2_CANCEL:
+		return GRPC_CANCELLED;
+	case NGHTTP2_ENHANCE_YOUR_CALM:
+		return GRPC_RESOURCE_EXHAUSTED;
+	case NGHTTP2_INADEQUATE_SECURITY:
+		return GRPC_PERMISSION_DENIED;
+	default:
+		return GRPC_INTERNAL;
 	}
 }
 

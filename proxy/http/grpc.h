@@ -43,6 +43,9 @@ struct str grpc_timeout_format(char text[GRPC_TIMEOUT_BYTES], uint64_t ns);
 /** grpc_status_of_http() - of an answer that came without grpc-status */
 enum grpc_status grpc_status_of_http(uint16_t status);
 
+/** grpc_status_of_reset() - of a stream that its peer reset with @code (PROTOCOL-HTTP2.md, "Errors") */
+enum grpc_status grpc_status_of_reset(uint32_t code);
+
 /** grpc_status_find() - value of grpc-status among @fields: 0 to 16, GRPC_UNKNOWN for other numbers; GRPC_STATUS_NONE without */
 int grpc_status_find(const struct http_field *fields, size_t n);
 

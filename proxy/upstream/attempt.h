@@ -14,8 +14,18 @@ void attempt_opened(struct exchange *x);
 /** attempt_keeps_body() - may the request body be needed again? */
 bool attempt_keeps_body(const struct exchange *x);
 
-/* In exchange.c: ways to end. */
+/* Ways to end. In exchange.c: */
+
+/** exchange_finish() - let go of both streams. @down_whole: the caller's connection may be used again */
+void exchange_finish(struct exchange *x, bool down_whole);
+/** exchange_abort() - the caller has gone, or can be told nothing more */
 void exchange_abort(struct exchange *x, enum trm_reason reason);
+
+/* In reply.c, beside exchange_refuse(): */
+
+/** exchange_reply() - answer by ourselves; nothing was answered yet */
 void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason);
+/** exchange_cut() - the answer broke off: gRPC callers are told in trailers, others by a reset */
+void exchange_cut(struct exchange *x, enum trm_reason reason);
 
 #endif

@@ -3,7 +3,7 @@
  * Exchange: see exchange.h
  *
  * This file: the way of the bytes, in the order in which things happen: request head, body, end; response head, body,
- * end. Choosing and repeating attempts is in attempt.c.
+ * end. Choosing and repeating attempts is in attempt.c, what we answer ourselves in reply.c.
  */
 #include "proxy/upstream/exchange.h"
 
@@ -13,6 +13,8 @@
 #include "proxy/upstream/attempt.h"
 #include "proxy/upstream/connect.h"
 #include "proxy/upstream/record.h"
+
+#define DEADLINE_NEAR_NS (2 * NS_PER_MS)
 
 static const struct message_sink_ops down_ops, up_ops;
 
@@ -41,7 +43,7 @@ struct exchange *exchange_new(struct worker *w, struct conn *conn, struct messag
 	x->peer = peer;
 	x->down_sink.ops = &down_ops;
 	x->up_sink.ops = &up_ops;
-	x->grpc_status = GRPC_STATUS_NONE;
+	x->grpc_status = x->grpc_reset_status = GRPC_STATUS_NONE;
 	x->req.fields = x->req_fields;
 	x->req.cap_fields = ARRAY_SIZE(x->req_fields);
 	x->resp.fields = x->resp_fields;
@@ -114,8 +116,7 @@ static void exchange_record(struct exchange *x)
 	observe_http_end(x->w->observe, &rec);
 }
 
-/* Lets go of both streams and ends. @down_whole: the caller's connection may be used again. */
-static void exchange_finish(struct exchange *x, bool down_whole)
+void exchange_finish(struct exchange *x, bool down_whole)
 {
 	struct message_stream *down = TAKE_PTR(x->down);
 	struct upstream *up;
@@ -136,71 +137,6 @@ void exchange_abort(struct exchange *x, enum trm_reason reason)
 	if (x->reason == TRM_REASON_NONE)
 		x->reason = reason;
 	exchange_finish(x, false);
-}
-
-/* A gRPC call is answered in its own terms: 200, and the status in the only head ("trailers-only"). */
-static int reply_dress_grpc(struct exchange *x, struct http_head *h, uint16_t status, struct str text)
-{
-	struct str number;
-	char digits[STR_U64_BYTES];
-	int r;
-
-	x->grpc_status = (int8_t)(x->reason == TRM_REASON_GRPC_DEADLINE ? GRPC_DEADLINE_EXCEEDED : grpc_status_of_http(status));
-	x->status = h->status = 200;
-	h->phrase = str_from(http_status_phrase(200));
-	h->body = HTTP_BODY_NONE;
-	number = pool_str_dup(&x->pool, str_format_u64(digits, (uint64_t)x->grpc_status));
-	if (!number.p)
-		return -ENOMEM;
-	r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("application/grpc"));
-	if (r == 0)
-		r = http_head_add(h, HTTP_FIELD_OTHER, STR("grpc-status"), number);
-	/* our sentences hold no byte that gRPC would have percent-encoded */
-	return r == 0 ? http_head_add(h, HTTP_FIELD_OTHER, STR("grpc-message"), text) : r;
-}
-
-/* Answers by ourselves; the exchange is over. */
-void exchange_reply(struct exchange *x, uint16_t status, enum trm_reason reason)
-{
-	/* The reason is for our own app and for proven peers, not for strangers. */
-	bool show = x->conn->direction == OBSERVE_OUTBOUND || x->peer;
-	struct str text = str_from(trm_reason_text(reason));
-	struct message_send how = { .close = !x->req_done || x->w->draining };
-	struct http_head *h = &x->resp;
-	int r;
-
-	x->reason = reason;
-	x->status = status;
-	x->local_reply = true;
-	x->resp_begun = true;
-	*h = (struct http_head){ .version = HTTP_1_1, .status = status, .fields = x->resp_fields,
-				 .cap_fields = ARRAY_SIZE(x->resp_fields), .body = HTTP_BODY_LENGTH,
-				 .body_bytes = text.n + 1, .keep_alive = true, .is_head = x->req.is_head };
-	h->phrase = str_from(http_status_phrase(status));
-	if (x->is_grpc)
-		r = reply_dress_grpc(x, h, status, text);
-	else
-		r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("text/plain"));
-	if (r == 0 && show)
-		r = http_head_add(h, HTTP_FIELD_X_TRAMMEL_REASON, STR("x-trammel-reason"), str_from(trm_reason_label(reason)));
-	if (r == 0)
-		r = x->down->ops->send_head(x->down, h, &how);
-	if (r == 0 && h->body != HTTP_BODY_NONE && !x->req.is_head) {
-		r = x->down->ops->send_body(x->down, text);
-		if (r == 0)
-			r = x->down->ops->send_body(x->down, STR("\n"));
-		x->bytes_out = text.n + 1;
-	}
-	if (r == 0)
-		r = x->down->ops->send_end(x->down, NULL, 0);
-	exchange_finish(x, r == 0 && x->req_done);
-}
-
-void exchange_refuse(struct exchange *x, uint16_t status, enum trm_reason reason)
-{
-	x->req.is_head = false;
-	x->req_done = false; /* what follows on the connection cannot be trusted */
-	exchange_reply(x, status, reason);
 }
 
 /* Request */
@@ -431,8 +367,14 @@ static void on_response_reset(struct message_sink *k, enum trm_reason reason, ui
 {
 	struct exchange *x = container_of(k, struct exchange, up_sink);
 
+	if (x->up->was_reset)
+		x->grpc_reset_status = (int8_t)grpc_status_of_reset(x->up->reset_code);
+	if (x->deadline_ns && loop_now_ns(x->w->loop) + DEADLINE_NEAR_NS >= x->deadline_ns) {
+		reason = TRM_REASON_GRPC_DEADLINE; /* it waits no longer than the caller, and its clock was first */
+		status = 504;
+	}
 	if (x->resp_begun)
-		exchange_abort(x, reason);
+		exchange_cut(x, reason);
 	else
 		attempt_failed(x, reason, status);
 }
@@ -483,7 +425,7 @@ uint64_t exchange_due(struct exchange *x, uint64_t now_ns)
 
 	if (x->deadline_ns && now_ns >= x->deadline_ns) {
 		if (x->resp_begun || !x->started)
-			exchange_abort(x, TRM_REASON_GRPC_DEADLINE);
+			exchange_cut(x, TRM_REASON_GRPC_DEADLINE);
 		else
 			exchange_reply(x, 504, TRM_REASON_GRPC_DEADLINE);
 		return 0;
@@ -494,7 +436,7 @@ uint64_t exchange_due(struct exchange *x, uint64_t now_ns)
 	}
 	if (idle_ns >= EXCHANGE_IDLE_MS * NS_PER_MS) {
 		if (x->resp_begun || !x->started)
-			exchange_abort(x, TRM_REASON_IDLE_TIMEOUT);
+			exchange_cut(x, TRM_REASON_IDLE_TIMEOUT);
 		else
 			exchange_reply(x, 504, TRM_REASON_HTTP_REQUEST_TIMEOUT);
 		return 0;

@@ -57,7 +57,8 @@ struct exchange {
 	bool up_dirty, down_dirty;
 	bool ws_key_given; /* a Sec-WebSocket-Key of ours is among the fields */
 	bool is_grpc;
-	int8_t grpc_status; /* GRPC_STATUS_NONE before it came */
+	int8_t grpc_status;	  /* GRPC_STATUS_NONE before it came */
+	int8_t grpc_reset_status; /* what the last attempt's reset says, if it was reset */
 	uint64_t deadline_ns; /* monotonic: the caller waits no longer (grpc-timeout); 0: none */
 	struct grpc_frames frames_in, frames_out;
 	struct http_field req_fields[HTTP_FIELDS_CAP], resp_fields[HTTP_FIELDS_CAP];

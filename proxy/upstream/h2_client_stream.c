@@ -76,6 +76,8 @@ static void on_reset(struct h2_stream *h2, uint32_t code, bool unprocessed)
 	/* What began to come and was no response is not asked for again. */
 	s->up.answered = s->up.answered || h2->heard;
 	s->up.unprocessed = unprocessed && !s->up.answered;
+	s->up.was_reset = true;
+	s->up.reset_code = code;
 	if (k)
 		k->ops->on_reset(k, TRM_REASON_UPSTREAM_RESET, 502);
 }

@@ -32,6 +32,8 @@ struct upstream {
 	bool answered;	  /* a byte of the response has come */
 	bool may_refuse;  /* the peer can say at any time that it has done nothing with it (HTTP/2) */
 	bool unprocessed; /* and has said so */
+	bool was_reset;	  /* by the peer, HTTP/2 */
+	uint32_t reset_code;
 };
 
 /**

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """gRPC through the proxies, with the libraries that most speak it with: grpc-go and grpcio.
 
-    mtls:  client ---- proxy ==== mTLS ==== proxy ---- server      interop 10000 and echo 10001 (Go), python 10002 (grpcio)
+    mtls:  client ---- proxy ==== mTLS ==== proxy ---- server      interop 10000 and echo 10001 (Go), python 10002 (grpcio),
+                                                          cut 10004 (answers that break off)
     h2c:   outsider ---- cleartext -------> proxy ---- server      the same, PERMISSIVE
 
     interop: grpc-go's own test client and server; echo, flood: tests/peers; nobody: a service without endpoints
@@ -18,12 +19,13 @@ from netns import run_in
 from peers import finish, need_modules, peer
 from wait import eventually
 
-INTEROP, ECHO, PYTHON, NARROW, NOBODY = 10000, 10001, 10002, 10003, 10009
+INTEROP, ECHO, PYTHON, NARROW, CUT, NOBODY = 10000, 10001, 10002, 10003, 10004, 10009
 POLICY = [
     peer_authentication("STRICT"),
     peer_authentication("PERMISSIVE", "open", "default", labels={"app": "open"}),
     service("interop", {"grpc": INTEROP}, {"app": "server"}),
     service("echo", {"grpc": ECHO, "grpc-narrow": NARROW}, {"app": "server"}),
+    service("cut", {"grpc": CUT}, {"app": "server"}),
     service("python", {"grpc": PYTHON}, {"app": "server"}),
     service("open", {"grpc": INTEROP, "grpc-echo": ECHO}),
     service("nobody", {"grpc": NOBODY}),
@@ -230,6 +232,43 @@ def test_local_error_is_trailers_only(mesh):
     assert dict(got["head"])[":status"] == "503" and "grpc-status" not in dict(got["head"]), got
 
 
+@pytest.fixture(scope="module")
+def cutting(mesh):
+    need_modules("h2")
+    mesh.server.spawn(sys.executable, os.path.join(LIB, "pod_h2_cut.py"), CUT)
+    mesh.server.wait_listening(CUT)
+    mesh.wait_endpoints("cut", 1)
+
+
+# PROTOCOL-HTTP2.md, "Errors": what a reset means to gRPC
+RESETS = {0: 13, 1: 13, 2: 13, 3: 13, 7: 14, 8: 1, 11: 8, 12: 7}
+
+
+@pytest.mark.parametrize("code", RESETS)
+@pytest.mark.parametrize("begun", ["bare", "head"])
+def test_reset_has_a_status(mesh, cutting, begun, code):
+    """A call that the server's side breaks off ends with a status in words, before and behind the answer's head."""
+    got = raw(mesh.client, "cut", CUT, f"/{begun}/{code}")
+    said = dict(got["head"] if begun == "bare" else got["trailers"])
+    assert int(said["grpc-status"]) == RESETS[code] and said["grpc-message"] and got["ended"] and got["reset"] is None, got
+
+
+def test_lost_connection_has_a_status(mesh, cutting):
+    got = raw(mesh.client, "cut", CUT, "/head/close", **{"x-request-id": "cut-lost"})
+    assert dict(got["trailers"])["grpc-status"] == "14" and got["ended"], got
+    assert [str(line["grpc_status"]) for line in logged(mesh, "cut-lost")] == ["14", "14"]
+    got = raw(mesh.client, "cut", CUT, "/head/close", **{"content-type": "text/plain"})
+    assert got["reset"] is not None or dict(got["head"])[":status"] == "502", ("what is no gRPC is reset, or not begun", got)
+
+
+@pytest.mark.parametrize("begun", ["bare", "head"])
+def test_deadline_has_a_status(mesh, cutting, begun):
+    """The proxy's own clock, where neither client nor server has one."""
+    got = raw(mesh.client, "cut", CUT, f"/{begun}/wait", **{"grpc-timeout": "300m"})
+    said = dict(got["head"] if begun == "bare" else got["trailers"])
+    assert said["grpc-status"] == "4" and "deadline" in said["grpc-message"] and got["ended"] and got["reset"] is None, got
+
+
 def test_server_that_is_killed_ends_its_streams(mesh):
     w = mesh.run("mortal", peer("echod"), str(ECHO))
     w.wait_listening(ECHO)
@@ -239,7 +278,7 @@ def test_server_that_is_killed_ends_its_streams(mesh):
     assert json.loads(held.stdout.readline())["held"]
     os.kill(w.pid, signal.SIGKILL)
     code, saw, said = finish(held, 60)
-    assert code == 1 and saw["code"] in (2, 13, 14), (saw, said)
+    assert code == 1 and saw["code"] == 14, (saw, said)
 
 
 def test_server_that_ends_in_peace_finishes_its_streams(mesh):
