@@ -71,7 +71,12 @@
 	/* the proxy, limits */                                                                                        \
 	X(SOURCE_LIMIT, "source_limit", "too many connections from one address")                                       \
 	/* the proxy, HTTP/2 and gRPC */                                                                               \
-	X(H2_PROTOCOL, "h2_protocol", "HTTP/2 connection broke the protocol or its limits")                            \
+	X(H2_PROTOCOL, "h2_protocol", "HTTP/2 connection broke the protocol")                                          \
+	X(H2_RESETS, "h2_resets", "too many streams of an HTTP/2 connection were reset")                               \
+	X(H2_CONTROL, "h2_control", "too many control frames on an HTTP/2 connection")                                 \
+	X(H2_FIELDS, "h2_fields", "field section of an HTTP/2 message is far over the limit")                          \
+	X(H2_GLITCHES, "h2_glitches", "too many odd frames on an HTTP/2 connection")                                   \
+	X(H2_STREAMS, "h2_streams", "far too many streams were opened on an HTTP/2 connection")                        \
 	X(H2_PING_TIMEOUT, "h2_ping_timeout", "HTTP/2 peer did not answer a PING")                                     \
 	X(GRPC_DEADLINE, "grpc_deadline", "deadline of the gRPC call has passed")                                      \
 	/* the proxy, tunnels */                                                                                       \

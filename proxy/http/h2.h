@@ -95,6 +95,11 @@ struct h2_conn {
 	size_t grown; /* of conn_bytes, above what it began with */
 	struct h2_guard guard;
 	struct h2_scan scan;
+	struct {
+		uint8_t before, n; /* bytes to pass, and then not to be given to nghttp2 as they are */
+	} mask;
+	uint32_t heads_left; /* server: new requests that h2_conn_read() takes; the owner may set it. UINT32_MAX at first */
+	size_t unread;	     /* bytes at the end of the input of the last h2_conn_read() for which that was not enough: to come again */
 	struct list closed;  /* struct h2_stream: on_close() is due */
 	struct list drained; /* struct h2_stream: on_drained() is due */
 	struct list touched; /* struct h2_stream: on_batch_end() is due */
@@ -118,7 +123,8 @@ struct h2_conn {
 	bool settings_acked; /* and it knows ours */
 	bool ping_pending;
 	bool windows_set;    /* SETTINGS have changed the streams' windows since the last h2_conn_write() */
-	const char *why;     /* constant: what ended it, for the log */
+	enum trm_reason reason; /* what ended it */
+	const char *why;     /* constant: the same, for the log */
 };
 
 struct h2_stream {
@@ -164,7 +170,10 @@ void h2_conn_done(struct h2_conn *c);
 /**
  * h2_conn_read() - take bytes of the peer; calls the ops
  *
- * Return: 0; HTTP_E_REJECT: the connection is over (c->why): write and send what is left (GOAWAY), then close; -ENOMEM.
+ * A server takes no more new requests than c->heads_left: then c->unread bytes at the end of @input are to come again.
+ *
+ * Return: 0; HTTP_E_REJECT: the connection is over (c->reason, c->why): write and send what is left (GOAWAY), then close;
+ * -ENOMEM.
  */
 MUST_CHECK int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns);
 

@@ -13,10 +13,8 @@
 #include "proxy/http/h2_private.h"
 
 #define OUT_SOFT_BYTES	   (64 * 1024) /* of one h2_conn_write(): more DATA waits until these have left */
-#define QUEUE_FRAMES_MAX   5000
 #define QUEUE_ACKS_MAX	   1000
 #define SETTINGS_ENTRIES   32
-#define CONTINUATIONS_MAX  8
 
 const struct h2_settings h2_settings_default = {
 	.streams_max = H2_STREAMS_MAX,
@@ -36,27 +34,30 @@ static uint64_t now_ms(const struct h2_conn *c)
 	return c->now_ns / NS_PER_MS;
 }
 
-/* Ends the connection by GOAWAY with @code; h2_conn_read() says so. */
-static void conn_over(struct h2_conn *c, uint32_t code, const char *why)
+void h2_conn_over(struct h2_conn *c, uint32_t code, enum trm_reason reason, const char *why)
 {
 	if (c->over)
 		return;
 	c->over = c->faulty = true;
+	c->reason = reason;
 	c->why = why;
 	(void)nghttp2_session_terminate_session(c->session, code); /* out of memory: closed without a word */
 }
 
-static void verdict_take(struct h2_conn *c, enum h2_verdict v, const char *why)
+static void verdict_take(struct h2_conn *c, enum h2_verdict v, enum trm_reason reason, const char *why)
 {
 	if (v == H2_CLOSE)
-		conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, why);
-	else if (v == H2_GO && !c->goaway_sent)
-		h2_conn_goaway(c, true, NGHTTP2_ENHANCE_YOUR_CALM);
+		h2_conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, reason, why);
+	if (v != H2_GO || c->goaway_sent)
+		return;
+	c->reason = reason;
+	c->why = why;
+	h2_conn_goaway(c, true, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 void h2_conn_glitch(struct h2_conn *c, const char *why)
 {
-	verdict_take(c, h2_guard_glitch(&c->guard, 1, now_ms(c)), why);
+	verdict_take(c, h2_guard_glitch(&c->guard, 1, now_ms(c)), TRM_REASON_H2_GLITCHES, why);
 }
 
 /* Streams we have reset: the peer may not know yet. */
@@ -88,7 +89,7 @@ static bool is_closed_id(const struct h2_conn *c, int32_t id)
 }
 
 /* RFC 9113 section 5.1, "closed": what nghttp2 passes over without a word. */
-static void closed_stream_frame(struct h2_conn *c, int32_t id)
+void h2_conn_closed_stream_frame(struct h2_conn *c, int32_t id)
 {
 	if (!is_closed_id(c, id))
 		return;
@@ -97,7 +98,7 @@ static void closed_stream_frame(struct h2_conn *c, int32_t id)
 	if (ring_has(c, id))
 		h2_conn_glitch(c, "frames on streams that were reset");
 	else
-		conn_over(c, NGHTTP2_STREAM_CLOSED, "frame on a closed stream");
+		h2_conn_over(c, NGHTTP2_STREAM_CLOSED, TRM_REASON_H2_PROTOCOL, "frame on a closed stream");
 }
 
 /* Not called for DATA on closed streams: h2_conn_read() looks for those. */
@@ -113,10 +114,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 		s->heard = true;
 	switch (hd->type) {
 	case NGHTTP2_HEADERS:
-		closed_stream_frame(c, hd->stream_id);
+		h2_conn_closed_stream_frame(c, hd->stream_id);
 		return 0;
 	case NGHTTP2_PRIORITY:
-		verdict_take(c, h2_guard_priority(&c->guard), "too many PRIORITY frames");
+		verdict_take(c, h2_guard_priority(&c->guard), TRM_REASON_H2_CONTROL, "too many PRIORITY frames");
 		return 0;
 	case NGHTTP2_WINDOW_UPDATE:
 	case NGHTTP2_RST_STREAM:
@@ -172,7 +173,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		return 0;
 	r = h2_head_in_add(&s->in, (struct str){ (const char *)name, name_n }, (struct str){ (const char *)value, value_n });
 	if (r == HTTP_E_REJECT) {
-		conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, "field section far over the limit");
+		h2_conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, TRM_REASON_H2_FIELDS, "field section far over the limit");
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
 	return r < 0 ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -210,22 +211,22 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 			c->settings_seen = true;
 			for (size_t i = 0; i < frame->settings.niv; i++)
 				c->windows_set |= frame->settings.iv[i].settings_id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE;
-			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), "too many SETTINGS");
+			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), TRM_REASON_H2_CONTROL, "too many SETTINGS");
 		}
 		return 0;
 	case NGHTTP2_PING:
 		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
 			c->ping_pending &= h2_conn_window_answered(c, frame->ping.opaque_data);
 		else if (!h2_guard_is_busy(&c->guard)) /* peers measure with PING while they get something */
-			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), "too many PINGs");
+			verdict_take(c, h2_guard_control(&c->guard, now_ms(c)), TRM_REASON_H2_CONTROL, "too many PINGs");
 		return 0;
 	case NGHTTP2_WINDOW_UPDATE:
-		verdict_take(c, h2_guard_window_update(&c->guard), "too many WINDOW_UPDATEs");
+		verdict_take(c, h2_guard_window_update(&c->guard), TRM_REASON_H2_CONTROL, "too many WINDOW_UPDATEs");
 		return 0;
 	case NGHTTP2_RST_STREAM:
 		s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 		if (!s || !s->is_tunnel)
-			verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), "too many resets");
+			verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), TRM_REASON_H2_RESETS, "too many resets");
 		return 0;
 	case NGHTTP2_GOAWAY:
 		on_goaway(c, frame->goaway.last_stream_id);
@@ -269,6 +270,12 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 	return 0;
 }
 
+/* nghttp2's own limits are on SETTINGS entries, answers queued and frames in CONTINUATION. */
+static enum trm_reason reason_of_code(uint32_t code)
+{
+	return code == NGHTTP2_ENHANCE_YOUR_CALM ? TRM_REASON_H2_CONTROL : TRM_REASON_H2_PROTOCOL;
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2_conn *c = user;
@@ -278,18 +285,18 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	case NGHTTP2_RST_STREAM:
 		if (frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM && !c->settings_acked) {
 			early_note(c, frame->hd.stream_id);
-			verdict_take(c, h2_guard_refused_early(&c->guard), "too many streams");
+			verdict_take(c, h2_guard_refused_early(&c->guard), TRM_REASON_H2_STREAMS, "too many streams");
 			return 0;
 		}
 		ring_add(c, frame->hd.stream_id);
 		s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 		/* nghttp2 resets the stream alone where SETTINGS made its window overflow: RFC 9113 section 6.9.2 */
 		if (c->windows_set && frame->rst_stream.error_code == NGHTTP2_FLOW_CONTROL_ERROR && !(s && s->window_refused))
-			conn_over(c, NGHTTP2_FLOW_CONTROL_ERROR, "SETTINGS overflow a window");
+			h2_conn_over(c, NGHTTP2_FLOW_CONTROL_ERROR, TRM_REASON_H2_PROTOCOL, "SETTINGS overflow a window");
 		/* Ours that they did not provoke are few; counted alike, since who provoked is hard to tell. */
 		if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR && frame->rst_stream.error_code != NGHTTP2_CANCEL &&
 		    frame->rst_stream.error_code != NGHTTP2_CONNECT_ERROR)
-			verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), "too many resets");
+			verdict_take(c, h2_guard_reset(&c->guard, now_ms(c)), TRM_REASON_H2_RESETS, "too many resets");
 		return 0;
 	case NGHTTP2_DATA:
 		c->guard.n_data_sent++;
@@ -300,6 +307,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		c->goaway_sent = true;
 		c->faulty |= frame->goaway.error_code != NGHTTP2_NO_ERROR; /* nghttp2 ends it by itself, too */
 		c->goaway_code = frame->goaway.error_code;
+		if (c->goaway_code != NGHTTP2_NO_ERROR && !c->reason)
+			c->reason = reason_of_code(c->goaway_code);
 		return 0;
 	default:
 		return 0;
@@ -373,7 +382,7 @@ static const nghttp2_option *option_get(void)
 	nghttp2_option_set_max_outbound_ack(o, QUEUE_ACKS_MAX);
 	nghttp2_option_set_max_settings(o, SETTINGS_ENTRIES);
 	/* it counts a frame once for each call that brings a part of its header; ours comes first, in bytes_feed() */
-	nghttp2_option_set_max_continuations(o, H2_FRAME_HEAD_BYTES * (CONTINUATIONS_MAX + 1));
+	nghttp2_option_set_max_continuations(o, H2_FRAME_HEAD_BYTES * (H2_CONTINUATIONS_MAX + 1));
 	nghttp2_option_set_peer_max_concurrent_streams(o, H2_STREAMS_MAX);
 	nghttp2_option_set_stream_reset_rate_limit(o, 10ull * H2_RESET_BURST, 10ull * H2_RESET_PER_S); /* ours comes first */
 	nghttp2_option_set_no_closed_streams(o, 1);
@@ -413,6 +422,7 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	list_init(&c->drained);
 	list_init(&c->touched);
 	c->scan.left = is_server ? H2_PREFACE_BYTES : 0;
+	c->heads_left = UINT32_MAX;
 	if (!cb || !o)
 		return -ENOMEM;
 	r = is_server ? nghttp2_session_server_new2(&c->session, cb, c, o) : nghttp2_session_client_new2(&c->session, cb, c, o);
@@ -430,55 +440,6 @@ void h2_conn_done(struct h2_conn *c)
 		c->budget->grown -= c->grown;
 	nghttp2_session_del(c->session);
 	c->session = NULL;
-}
-
-/* Gives nghttp2 the bytes, stopping where a DATA frame's stream has to be known and where CONTINUATION frames are counted. */
-static ssize_t bytes_feed(struct h2_conn *c, struct str input)
-{
-	size_t at = 0, scanned = 0, to;
-	uint8_t type = 0;
-	ssize_t n = 0;
-	int32_t id;
-
-	while (at < input.n && n >= 0 && !c->over) {
-		to = h2_scan_next(&c->scan, input, scanned, &type, &id);
-		scanned = id != 0 ? to + 1 : to;
-		if (to > at)
-			n = nghttp2_session_mem_recv(c->session, (const uint8_t *)input.p + at, to - at);
-		at = to;
-		if (id == 0 || n < 0)
-			continue;
-		if (type == NGHTTP2_DATA)
-			closed_stream_frame(c, id);
-		else if (c->scan.n_continuations > CONTINUATIONS_MAX)
-			conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
-	}
-	h2_conn_spill(c);
-	return n;
-}
-
-int h2_conn_read(struct h2_conn *c, struct str input, uint64_t now_ns)
-{
-	ssize_t n;
-
-	c->now_ns = now_ns;
-	if (c->over)
-		return HTTP_E_REJECT;
-	c->in_call = true;
-	n = bytes_feed(c, input);
-	c->in_call = false;
-	if (n < 0 && !c->over) {
-		conn_over(c, n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
-			  nghttp2_strerror((int)n));
-		return n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE ? -ENOMEM : HTTP_E_REJECT;
-	}
-	if (nghttp2_session_get_outbound_queue_size(c->session) > QUEUE_FRAMES_MAX)
-		conn_over(c, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames queued");
-	if (!c->over && !nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session)) {
-		c->over = true;
-		c->why = "finished";
-	}
-	return c->over ? HTTP_E_REJECT : 0;
 }
 
 bool h2_conn_may_give_data(const struct h2_conn *c)
@@ -513,7 +474,7 @@ int h2_conn_write(struct h2_conn *c, struct buf *out, bool data_ok)
 	if (!c->over && c->goaway_code != NGHTTP2_NO_ERROR) {
 		/* nghttp2 has ended it by itself, while reading, and says so only now */
 		c->over = c->faulty = true;
-		c->why = nghttp2_http2_strerror(c->goaway_code);
+		c->why = c->why ? c->why : nghttp2_http2_strerror(c->goaway_code);
 	}
 	return HTTP_E_END;
 }

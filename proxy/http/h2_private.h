@@ -9,6 +9,14 @@
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t n,
 		    nghttp2_data_source *source, void *user);
 
+#define H2_CONTINUATIONS_MAX 8
+
+/** h2_conn_over() - end the connection by GOAWAY with @code; h2_conn_read() says so. @why: constant, for the log */
+void h2_conn_over(struct h2_conn *c, uint32_t code, enum trm_reason reason, const char *why);
+
+/** h2_conn_closed_stream_frame() - HEADERS or DATA: is @id a stream that has ended? RFC 9113 section 5.1 */
+void h2_conn_closed_stream_frame(struct h2_conn *c, int32_t id);
+
 /** h2_conn_glitch() - the peer did what an honest one rarely does; may end the connection */
 void h2_conn_glitch(struct h2_conn *c, const char *why);
 

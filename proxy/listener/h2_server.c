@@ -9,6 +9,7 @@
 #include "proxy/listener/h2_server.h"
 
 #define READS_PER_TURN	 10
+#define HEADS_PER_TURN	 10 /* new requests: one caller's many do not hold up the others' few */
 #define AGE_MS		 3600000 /* less up to a fifth, at random: callers of the mesh get to balance anew */
 #define GOING_MS	 1000 /* between "we are going" and "no more" */
 
@@ -24,6 +25,7 @@ void h2_server_touch(struct h2_server *s)
 static __attribute__((noinline)) void server_destroy(struct h2_server *s)
 {
 	loop_task_cancel(&s->write);
+	buf_done(&s->unread);
 	h2_conn_done(&s->h2);
 	downstream_free(s->d);
 	free(s);
@@ -98,16 +100,17 @@ void h2_server_go(struct h2_server *s)
 static void server_fail(struct h2_server *s, int r)
 {
 	struct downstream *d = s->d;
+	enum trm_reason reason = r < 0 ? TRM_REASON_NO_MEMORY : s->h2.reason;
 
 	if (r < 0 || s->h2.faulty) {
 		log_limited(LOG_INFO, "HTTP/2 connection ended", "conn=%llu reason=%s why=\"%s\"", (unsigned long long)d->conn.id,
-			    trm_reason_label(TRM_REASON_H2_PROTOCOL), r < 0 ? "memory is out" : s->h2.why);
-		observe_count(d->w->observe, TRM_REASON_H2_PROTOCOL);
+			    trm_reason_label(reason), r < 0 ? "memory is out" : s->h2.why);
+		observe_count(d->w->observe, reason);
 	}
 	(void)!h2_conn_write(&s->h2, transport_out(&d->t), true);
 	(void)transport_flush(&d->t);
 	s->phase = H2_SERVER_LINGER;
-	s->kind->lose_streams(s, TRM_REASON_H2_PROTOCOL);
+	s->kind->lose_streams(s, reason == TRM_REASON_NONE ? TRM_REASON_DOWNSTREAM_CLOSED : reason);
 	server_shut(s);
 }
 
@@ -124,12 +127,25 @@ static void server_eof(struct h2_server *s)
 		h2_server_touch(s);
 }
 
+/* What the last turn left, or what has come. */
+static int server_input(struct h2_server *s, size_t *ret_n)
+{
+	char *plain = s->d->w->shared.plain;
+
+	if (s->unread.len == 0)
+		return transport_read(&s->d->t, plain, TRANSPORT_READ_BYTES, ret_n);
+	*ret_n = s->unread.len;
+	memcpy(plain, buf_str(&s->unread).p, s->unread.len);
+	buf_release(&s->unread);
+	return 0;
+}
+
 /* false: stop. */
 static bool server_read(struct h2_server *s)
 {
-	struct transport *t = &s->d->t;
+	char *plain = s->d->w->shared.plain;
 	size_t n = 0;
-	int r = transport_read(t, s->d->w->shared.plain, TRANSPORT_READ_BYTES, &n);
+	int r = server_input(s, &n);
 
 	if (r == TRANSPORT_E_AGAIN)
 		return false;
@@ -139,7 +155,9 @@ static bool server_read(struct h2_server *s)
 		h2_server_gone(s, TRM_REASON_DOWNSTREAM_RESET);
 	if (r != 0)
 		return false;
-	r = h2_conn_read(&s->h2, (struct str){ s->d->w->shared.plain, n }, loop_now_ns(s->d->w->loop));
+	r = h2_conn_read(&s->h2, (struct str){ plain, n }, loop_now_ns(s->d->w->loop));
+	if (r == 0 && s->h2.unread > 0)
+		r = buf_append(&s->unread, plain + n - s->h2.unread, s->h2.unread);
 	if (!s->greeted && s->h2.settings_seen) {
 		s->greeted = true;
 		idle_arm(s);
@@ -147,7 +165,7 @@ static bool server_read(struct h2_server *s)
 	h2_conn_dispatch(&s->h2);
 	if (r != 0 && !s->dead)
 		server_fail(s, r);
-	return r == 0 && !s->dead;
+	return r == 0 && !s->dead && s->unread.len == 0;
 }
 
 static void server_write(struct h2_server *s)
@@ -180,6 +198,14 @@ static void server_write(struct h2_server *s)
 		h2_server_touch(s);
 }
 
+/* A caller that takes nothing is not read either: what it sends would make more to be kept. */
+static bool server_may_read(struct h2_server *s)
+{
+	struct transport *t = &s->d->t;
+
+	return !s->eof && (s->unread.len > 0 || transport_may_read(t)) && !(t->stuck && transport_pending(t) > H2_STREAM_OUT);
+}
+
 static void server_step(struct h2_server *s)
 {
 	struct transport *t = &s->d->t;
@@ -192,8 +218,8 @@ static void server_step(struct h2_server *s)
 		h2_server_gone(s, TRM_REASON_DOWNSTREAM_RESET);
 		return;
 	}
-	/* A caller that takes nothing is not read either: what it sends would make more to be kept. */
-	for (int i = 0; i < READS_PER_TURN && !s->eof && transport_may_read(t) && !(t->stuck && transport_pending(t) > H2_STREAM_OUT); i++)
+	s->h2.heads_left = HEADS_PER_TURN;
+	for (int i = 0; i < READS_PER_TURN && server_may_read(s); i++)
 		if (!server_read(s))
 			break;
 	if (s->dead || s->phase == H2_SERVER_LINGER)
@@ -202,7 +228,7 @@ static void server_step(struct h2_server *s)
 	if (s->dead)
 		return;
 	server_write(s);
-	if (!s->dead && t->readable && !t->stuck && !s->eof)
+	if (!s->dead && (t->readable || s->unread.len > 0) && !t->stuck && !s->eof)
 		transport_poke(t);
 }
 
@@ -308,6 +334,7 @@ void h2_server_start_kind(struct downstream *d, const struct h2_server_kind *kin
 	s->n_streams_max = settings->streams_max;
 	s->old_at_ms = loop_now_ns(d->w->loop) / NS_PER_MS + AGE_MS - trace_random_next(&d->w->random) % (AGE_MS / 5);
 	list_init(&s->streams);
+	buf_init(&s->unread, TRANSPORT_READ_BYTES);
 	d->conn.ops = &registry_ops;
 	d->conn.owner = s;
 	d->conn.protocol = kind->protocol;

@@ -38,6 +38,7 @@ struct h2_server {
 	const struct h2_server_kind *kind;
 	struct list streams; /* of the kind's */
 	struct loop_task write;
+	struct buf unread; /* requests for the next turn */
 	size_t n_streams, n_streams_max;
 	uint64_t old_at_ms;
 	uint8_t phase;

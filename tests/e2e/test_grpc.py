@@ -299,6 +299,14 @@ def test_server_that_ends_in_peace_finishes_its_streams(mesh):
     assert code == 0 and saw["numbers"] == 6, (saw, said)
 
 
+def test_a_client_that_leaves_breaks_no_rule(mesh):
+    """grpc-go's GOAWAY names the last call it made, where RFC 9113 6.8 has the last it answered: no fault to be told at night."""
+    before = mesh.client.metric_sum("trammel_events_total", reason="h2_protocol")
+    for _ in range(3):
+        flood(mesh.client, "many", f"echo:{ECHO}", "-channels", 3, "-streams", 10)
+    assert mesh.client.metric_sum("trammel_events_total", reason="h2_protocol") == before == 0
+
+
 # The other library
 
 @pytest.mark.sanitize

@@ -3,7 +3,8 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/h2/owner_private.h"
 
-#define SETTLE_TURNS 2000
+#define SETTLE_TURNS   2000
+#define HEADS_PER_TURN 3
 
 void owner_init(struct owner *o, bool is_server, const struct h2_settings *settings)
 {
@@ -73,24 +74,28 @@ static bool write_turn(struct owner *o, bool data_ok)
 		if (r == 0 && !h2_conn_has_news(&o->c) && (!data_ok || !h2_conn_wants_write(&o->c)))
 			return true;
 	}
+	FUZZ_CHECK(r != HTTP_E_END || !o->c.faulty || o->c.reason);
 	FUZZ_CHECK(r != HTTP_E_END || !o->c.is_server || o->c.faulty || o->n_streams == 0);
 	return r == 0;
 }
 
-void owner_turn(struct owner *o, struct str input, bool data_ok)
+/* Returns what is left for the next. */
+static struct str turn_once(struct owner *o, struct str input, bool data_ok)
 {
+	size_t unread = 0;
 	int r = 0;
 
-	if (o->ended)
-		return;
 	if (input.n) {
 		char *copy = malloc(input.n); /* exact, for the sanitizer */
 
 		FUZZ_CHECK(copy);
+		o->c.heads_left = HEADS_PER_TURN;
 		memcpy(copy, input.p, input.n);
 		r = h2_conn_read(&o->c, (struct str){ copy, input.n }, o->now_ns);
 		free(copy);
-		FUZZ_CHECK(r == 0 || (r == HTTP_E_REJECT && o->c.over && o->c.why));
+		FUZZ_CHECK(r == 0 || (r == HTTP_E_REJECT && o->c.over && o->c.why && (o->c.reason || !o->c.faulty)));
+		unread = o->c.unread;
+		FUZZ_CHECK(unread <= input.n && (unread == 0 || (o->c.is_server && o->c.heads_left == 0)));
 		h2_conn_dispatch(&o->c);
 	}
 	if (r != 0) {
@@ -106,6 +111,13 @@ void owner_turn(struct owner *o, struct str input, bool data_ok)
 		streams_lose(o);
 	else
 		invariants_check(o);
+	return (struct str){ input.p + input.n - unread, unread };
+}
+
+void owner_turn(struct owner *o, struct str input, bool data_ok)
+{
+	for (bool first = true; !o->ended && (first || input.n); first = false)
+		input = turn_once(o, input, data_ok);
 }
 
 void owner_open(struct owner *o, uint8_t how)
