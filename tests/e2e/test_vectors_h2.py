@@ -13,17 +13,18 @@ fresh one, and so on the pooled ones behind, must get their own answers.
 import json
 import os
 import random
+import subprocess
 import sys
 
 import pytest
 
 import h2_vectors
 from h2_check import request_faults, request_job, response_faults, response_job
-from mesh import LIB, Mesh, peer_authentication, service
+from mesh import BUILD, LIB, Mesh, peer_authentication, service
 from pod_vectors import Control
 
 POD = os.path.join(LIB, "pod_h2_vectors.py")
-REQUESTS = h2_vectors.load("h2_request.txt")
+REQUESTS, RESPONSES = h2_vectors.load("h2_request.txt"), h2_vectors.load("h2_response.txt")
 BYTEWISE_BYTES = 300  # longer ones say nothing new
 SEED = random.SystemRandom().randrange(1 << 32)
 # What the service's port is called, which says how the app speaks, and what records there.
@@ -99,6 +100,20 @@ def test_requests(mesh, spoken, origin, who, how):
     print(f"{len(cases)} cases, {untouched} refused without a byte at the origin, on {len(connections)} connections")
 
 
+def test_cut_at_every_offset(tmp_path):
+    """The codec alone: whole, in two parts at every offset and byte by byte, requests and responses mean the same."""
+    tool = os.path.join(BUILD, "tests/unit/http/h2_cuts")
+    with open(tmp_path / "cases", "wb") as f:
+        for c in REQUESTS:
+            f.write(f"{c.name} server {len(c.preface + c.raw)}\n".encode() + c.preface + c.raw)
+        for c in RESPONSES:
+            raw = h2_vectors.settings() + c.raw
+            f.write(f"{c.name} client {len(raw)}\n".encode() + raw)
+    r = subprocess.run([tool, tmp_path / "cases"], capture_output=True, text=True, errors="replace", timeout=300)
+    assert r.returncode == 0, r.stdout[-4000:] + r.stderr
+    assert r.stdout.splitlines()[-1] == f"{len(REQUESTS) + len(RESPONSES)} cases, 0 failed"
+
+
 EXTENDED = h2_vectors.Case("extended-connect", [h2_vectors.frame(h2_vectors.HEADERS, h2_vectors.END_HEADERS, 1, b"".join(
     h2_vectors.literal(k, v) for k, v in ((b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"http"), (b":path", b"/"),
                                           (b":authority", b"a"))))], [h2_vectors.Verdict("@1 status 502")], streams=[1])
@@ -119,7 +134,6 @@ def test_the_catalogue_is_large_enough():
 # Responses
 
 HOSTILE = os.path.join(LIB, "pod_h2_hostile.py")
-RESPONSES = h2_vectors.load("h2_response.txt")
 
 
 @pytest.fixture(scope="module")
