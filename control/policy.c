@@ -108,7 +108,8 @@ void policy_apply(struct agent *a)
 	}
 	before = a->snapshot ? mesh_snapshot_settings(a->snapshot) : NULL;
 	after = mesh_snapshot_settings(s);
-	settings_same = before && before->refuse_unknown == after->refuse_unknown && before->n_dns_upstream == after->n_dns_upstream &&
+	settings_same = before && before->refuse_unknown == after->refuse_unknown && before->h2_upgrade == after->h2_upgrade &&
+			before->n_dns_upstream == after->n_dns_upstream &&
 			(!after->n_dns_upstream || !memcmp(before->dns_upstream, after->dns_upstream, after->n_dns_upstream * sizeof(struct addr)));
 	if (settings_same && !n.services && !n.workloads) {
 		mesh_snapshot_unref(s);

@@ -19,7 +19,7 @@ static const struct member members[] = {
 	{"binaryData", MEMBER_REFUSED, "settings are text: put them under data"},
 };
 
-static const struct member data_members[] = {{"outboundTrafficPolicy"}, {"dnsUpstream"}};
+static const struct member data_members[] = {{"outboundTrafficPolicy"}, {"h2UpgradePolicy"}, {"dnsUpstream"}};
 
 /* "IP", "IP:PORT" or "[IPv6]:PORT" */
 static bool upstream_parse(struct str s, struct addr *ret)
@@ -84,6 +84,12 @@ void mesh_config_parse(struct check *c, const struct field *root, struct resourc
 		if (!config->refuse_unknown && strcmp(text, "ALLOW_ANY") != 0)
 			field_refuse_member(c, &data, "outboundTrafficPolicy",
 					    "unknown policy \"%.40s\": use ALLOW_ANY or REGISTRY_ONLY", text);
+	}
+	if (field_get_string(c, &data, "h2UpgradePolicy", &text)) {
+		config->h2_upgrade = strcmp(text, "UPGRADE") == 0;
+		if (!config->h2_upgrade && strcmp(text, "DO_NOT_UPGRADE") != 0)
+			field_refuse_member(c, &data, "h2UpgradePolicy",
+					    "unknown policy \"%.40s\": use DO_NOT_UPGRADE or UPGRADE", text);
 	}
 	if (field_get_string(c, &data, "dnsUpstream", &text))
 		upstreams_read(c, &data, text, config);

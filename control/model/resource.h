@@ -106,7 +106,7 @@ struct peer_authentication {
 };
 
 struct mesh_config {
-	bool refuse_unknown;
+	bool refuse_unknown, h2_upgrade;
 	struct addr *dns_upstream; /* with port */
 	size_t n_dns_upstream;
 };

@@ -121,6 +121,7 @@ static int self_pack(struct cut *c, const struct cut_store *s, const struct mesh
 	self->n_inbound = w->n_inbound;
 	self->inbound = in_p;
 	self->refuse_unknown = set->refuse_unknown;
+	self->h2_upgrade = set->h2_upgrade;
 	self->n_dns_upstream = set->n_dns_upstream;
 	self->dns_upstream = dns_p;
 	self->trust_bundle_pem = P(s->trust_bundle_pem);

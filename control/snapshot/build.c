@@ -40,6 +40,7 @@ static int settings_build(struct build *b)
 	if (!to->trust_domain || !to->cluster_domain || !to->dns_upstream)
 		return -ENOMEM;
 	to->refuse_unknown = r && r->config.refuse_unknown;
+	to->h2_upgrade = r && r->config.h2_upgrade;
 	if (n)
 		memcpy(to->dns_upstream, r->config.dns_upstream, n * sizeof(*to->dns_upstream));
 	to->n_dns_upstream = n;

@@ -98,6 +98,7 @@ struct mesh_settings {
 	const char *const *reverse_zones; /* of the mesh's own addresses: "77.10.in-addr.arpa" */
 	size_t n_reverse_zones;
 	bool refuse_unknown; /* outboundTrafficPolicy REGISTRY_ONLY */
+	bool h2_upgrade;     /* h2UpgradePolicy UPGRADE */
 	struct addr *dns_upstream;
 	size_t n_dns_upstream;
 };

@@ -87,6 +87,7 @@ static void self_fill(struct room *room, const Trammel__V1__Self *from, struct s
 			     .inbound = in,
 			     .n_inbound = from->n_inbound,
 			     .refuse_unknown = from->refuse_unknown,
+			     .h2_upgrade = from->h2_upgrade,
 			     .reverse_zones = zones,
 			     .n_reverse_zones = from->n_reverse_zones,
 			     .dns_upstream = dns };

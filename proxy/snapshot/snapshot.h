@@ -61,6 +61,7 @@ struct self {
 	struct inbound_port *inbound;
 	size_t n_inbound;
 	bool refuse_unknown;
+	bool h2_upgrade; /* requests of HTTP/1.1 to ports declared so go to other proxies in HTTP/2 */
 	const char **reverse_zones; /* with cluster_domain: names that are the mesh's to answer */
 	size_t n_reverse_zones;
 	struct addr *dns_upstream;

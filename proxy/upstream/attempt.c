@@ -95,13 +95,17 @@ static void attempt_start(struct exchange *x)
 /*
  * Which version goes out: that which came in, unless the port's declaration says that the app speaks another. A port of
  * HTTP/1.1 still gets gRPC in HTTP/2, for there is no other gRPC; WebSocket goes as an Upgrade but where HTTP/2 is declared.
+ * Between proxies it may be HTTP/2 all the same, where the mesh is set so and the other proxy knows from the port's declaration
+ * what its app speaks.
  */
 static bool wants_h2(const struct exchange *x, enum app_protocol declared, bool to_app)
 {
-	bool is_h2 = x->req.version == HTTP_2, declared_h2 = app_is_h2(declared);
+	bool declared_h2 = app_is_h2(declared);
+	bool upgraded = !to_app && declared == APP_HTTP1 && !x->target.hbone && snapshot_self(x->snap)->h2_upgrade;
+	bool is_h2 = x->req.version == HTTP_2 || upgraded;
 
 	if (x->req.upgrade.n)
-		return is_h2 && declared_h2;
+		return x->req.version == HTTP_2 && declared_h2;
 	if (declared_h2)
 		return true;
 	return is_h2 && !(to_app && declared == APP_HTTP1 && !x->is_grpc);

@@ -10,6 +10,7 @@ the connection it began on was closed; or when it arrived as messages that h11, 
 (responses) read alike and as the catalogue says. After each, clean requests on the same connection, on a fresh one, and
 so on the pooled ones behind, must get their own answers.
 """
+import contextlib
 import http.client
 import io
 import json
@@ -111,6 +112,28 @@ def parts(raw, how):
     return [raw[a:b].decode("latin-1") for a, b in zip(edges, edges[1:])]
 
 
+@contextlib.contextmanager
+def upgraded(mesh, is_so):
+    """HTTP/1.1 goes from proxy to proxy in HTTP/2 while this is open."""
+    if not is_so:
+        yield
+        return
+    def spoken():
+        path = f"/{random.getrandbits(64):x}"
+        assert mesh.client.http("origin", 80, path)["status"] == 200
+        line = eventually(lambda: [l for l in mesh.logs(1 << 16).splitlines() if path in l and '"inbound"' in l], what="it is logged")[0]
+        return '"HTTP/2"' in line
+
+    mesh.apply("config.yaml", [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trammel", "namespace": "trammel-system"},
+                                "data": {"h2UpgradePolicy": "UPGRADE"}}])
+    try:
+        eventually(spoken, what="the other proxy is spoken to in HTTP/2")
+        yield
+    finally:
+        mesh.withdraw("config.yaml")
+    eventually(lambda: not spoken(), what="it is spoken to in HTTP/1.1 again")
+
+
 def history(mesh):
     """Every connection the origin had."""
     with Control(control_of(mesh, "origin")) as control:
@@ -126,7 +149,12 @@ def request_job(case, how):
     return {"name": case.name, "parts": parts(case.raw, how), "methods": methods, "then": then}
 
 
-def message_faults(v, m):
+def lowered(fields):
+    """HTTP/2 has no other names."""
+    return [f"{n.lower()}:{v}" for n, _, v in (f.partition(":") for f in fields)]
+
+
+def message_faults(v, m, lower):
     """What of a message at the origin is not what the catalogue says."""
     method, path, authority, kind = v.words[:4] if v.words[1] != "(16384" else [v.words[0], None, *v.words[3:5]]
     fields = [(n.lower(), value) for n, value in m["fields"]]
@@ -135,7 +163,7 @@ def message_faults(v, m):
         yield f"is {m['method']} {m['target'][:200]}"
     if len(values["host"]) != 1 or (authority != "-" and values["host"] != [authority]):
         yield f"has Host {values['host']}"
-    if m["body"].encode("latin-1") != v.body or m["trailers"] != v.trailers:
+    if m["body"].encode("latin-1") != v.body or m["trailers"] != (lowered(v.trailers) if lower else v.trailers):
         yield f"has body {m['body'][:200]!r} and trailers {m['trailers']}"
     if len(values.get("content-length", [])) + len(values.get("transfer-encoding", [])) > 1:
         yield "has two lengths"
@@ -165,7 +193,7 @@ def request_faults(case, job, got):
     if len(got["seen"]) != len(passed):
         yield f"reaches the origin as {[(m['method'], m['target']) for m in got['seen']]}"
     for v, m in zip(passed, got["seen"]):
-        yield from message_faults(v, m)
+        yield from message_faults(v, m, job["lower"])
     if job["then"] == "closed" and got["over"] not in ("end", "reset"):
         yield f"leaves its connection open ({got['over']})"
     if job["then"] == "open" and got["over"]:
@@ -210,15 +238,16 @@ STRANGER_WAITS = {"SM09-tls-hello"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who,how", [pytest.param("stranger", "whole", marks=pytest.mark.sanitize), ("stranger", "cut"), ("stranger", "bytes"),
-                                     ("client", "whole"), ("client", "cut")])
+                                     ("client", "whole"), ("client", "cut"), ("client-h2", "whole")])
 def test_requests(mesh, tmp_path, who, how):
     cases = [c for c in REQUESTS if how == "whole" or 1 < len(c.raw) < (BYTEWISE_BYTES if how == "bytes" else 1 << 17)]
     cases = [c for c in cases if who != "stranger" or c.name not in STRANGER_WAITS]
     sample = {("stranger", "cut"): 2, ("stranger", "bytes"): 4, ("client", "cut"): 3}.get((who, how), 1)
     cases = cases[SEED % sample::sample]
-    jobs = [request_job(c, how) for c in cases]
-    before = len(history(mesh))
-    results = replay(mesh, who, "requests", jobs)
+    jobs = [{**request_job(c, how), "lower": who == "client-h2"} for c in cases]
+    with upgraded(mesh, who == "client-h2"):
+        before = len(history(mesh))
+        results = replay(mesh, who, "requests", jobs)
     assert [r["name"] for r in results] == [c.name for c in cases]
     faults = [f"{c.name} {f}" for c, j, r in zip(cases, jobs, results) for f in request_faults(c, j, r)]
     assert not faults, f"seed {SEED}:\n" + "\n".join(faults)
@@ -267,7 +296,7 @@ def response_faults(case, job, got):
     if v.how == "pass":
         if not a["whole"] or a["statuses"] != interim + [int(v.words[0])]:
             yield f"arrives as {a['statuses']}{'' if a['whole'] else ', cut off'}: {a['error']}"
-        if a["body"].encode("latin-1") != v.body or a["trailers"] != v.trailers:
+        if a["body"].encode("latin-1") != v.body or a["trailers"] != (lowered(v.trailers) if job["lower"] else v.trailers):
             yield f"has body {a['body'][:200]!r} and trailers {a['trailers']}"
         for name in v.struck:
             if any(n.lower() == name.lower() for n, _ in a["fields"]):
@@ -288,12 +317,13 @@ def response_faults(case, job, got):
 
 
 @pytest.mark.parametrize("origin,how", [pytest.param("origin", "whole", marks=pytest.mark.sanitize), ("origin", "cut"), ("origin", "bytes"),
-                                        pytest.param("outside", "whole", marks=pytest.mark.sanitize), ("outside", "cut")])
+                                        ("origin-h2", "whole"), pytest.param("outside", "whole", marks=pytest.mark.sanitize), ("outside", "cut")])
 def test_responses(mesh, origin, how):
     # CONNECT is refused before it reaches anyone
     cases = [c for c in RESPONSES if "connect" not in c.flags and (how == "whole" or 1 < len(c.raw) < BYTEWISE_BYTES)]
-    jobs = [response_job(c, how, i) for i, c in enumerate(cases)]
-    results = replay(mesh, "client", "responses", jobs, origin)
+    jobs = [{**response_job(c, how, i), "lower": origin == "origin-h2"} for i, c in enumerate(cases)]
+    with upgraded(mesh, origin == "origin-h2"):
+        results = replay(mesh, "client", "responses", jobs, origin.removesuffix("-h2"))
     assert [r["name"] for r in results] == [c.name for c in cases]
     faults = [f"{c.name} {f}" for c, j, r in zip(cases, jobs, results) for f in response_faults(c, j, r)]
     assert not faults, f"seed {SEED}:\n" + "\n".join(faults)

@@ -213,7 +213,7 @@ static void other_kinds(void **state)
 		"---\n"
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: trammel, namespace: trammel-system}\nimmutable: "
 		"true\n"
-		"data: {outboundTrafficPolicy: REGISTRY_ONLY, dnsUpstream: \"1.1.1.1, 10.0.0.1:5353,[fd00::1]:54, "
+		"data: {outboundTrafficPolicy: REGISTRY_ONLY, h2UpgradePolicy: DO_NOT_UPGRADE, dnsUpstream: \"1.1.1.1, 10.0.0.1:5353,[fd00::1]:54, "
 		"fd00::2\"}\n";
 	const struct resource *r;
 	struct bed b;
@@ -242,6 +242,7 @@ static void other_kinds(void **state)
 	assert_int_equal(r->peer_auth.ports[1].mode, MODEL_MTLS_DISABLE);
 	r = model_resources(b.model, RESOURCE_MESH_CONFIG, &n)[0];
 	assert_true(r->config.refuse_unknown);
+	assert_false(r->config.h2_upgrade);
 	assert_int_equal(r->config.n_dns_upstream, 4);
 	assert_int_equal(r->config.dns_upstream[0].port, 53);
 	assert_int_equal(r->config.dns_upstream[1].port, 5353);

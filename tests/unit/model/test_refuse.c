@@ -232,6 +232,7 @@ static const struct refusal refusals[] = {
 	 "did you mean"},
 	{"policy", CM("data:\n  outboundTrafficPolicy: ALLOW\n"), 5, "data.outboundTrafficPolicy",
 	 "use ALLOW_ANY or REGISTRY_ONLY"},
+	{"upgrade", CM("data:\n  h2UpgradePolicy: yes please\n"), 5, "data.h2UpgradePolicy", "use DO_NOT_UPGRADE or UPGRADE"},
 	{"upstream", CM("data:\n  dnsUpstream: 1.1.1.1,dns.example\n"), 5, "data.dnsUpstream",
 	 "\"dns.example\" is not an address"},
 	{"upstream port", CM("data:\n  dnsUpstream: 1.1.1.1:0\n"), 5, "data.dnsUpstream", "is not an address"},

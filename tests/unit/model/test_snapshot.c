@@ -552,15 +552,17 @@ static void settings(void **state)
 	s = snapshot(&b, 1);
 	set = mesh_snapshot_settings(s);
 	assert_false(set->refuse_unknown);
+	assert_false(set->h2_upgrade);
 	assert_int_equal(set->n_dns_upstream, 0);
 	assert_string_equal(set->trust_domain, "cluster.local");
 	mesh_snapshot_unref(s);
 	bed_apply(&b, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: trammel, namespace: trammel-system}\n"
-		      "data: {outboundTrafficPolicy: REGISTRY_ONLY, dnsUpstream: 1.1.1.1}\n");
+		      "data: {outboundTrafficPolicy: REGISTRY_ONLY, h2UpgradePolicy: UPGRADE, dnsUpstream: 1.1.1.1}\n");
 	s = snapshot(&b, 2);
 	bed_apply(&b, ""); /* a snapshot stands alone */
 	set = mesh_snapshot_settings(s);
 	assert_true(set->refuse_unknown);
+	assert_true(set->h2_upgrade);
 	assert_int_equal(set->n_reverse_zones, 2);
 	assert_string_equal(set->reverse_zones[1], "7.7.d.f.ip6.arpa");
 	assert_int_equal(set->n_dns_upstream, 1);
