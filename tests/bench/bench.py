@@ -30,7 +30,7 @@ import http2  # noqa: E402
 import other_proxies as others  # noqa: E402
 from pki import Authority  # noqa: E402
 
-KINDS = (c.NoMesh, c.Relay, others.Nginx, others.Haproxy, others.Nghttpx, others.Envoy, c.Trammel)
+KINDS = (c.NoMesh, c.Relay, others.Nginx, others.Haproxy, others.Nghttpx, others.Envoy, c.Trammel, c.TrammelUpgraded)
 SCENES = {
     c.Scene("http1", "think_server", peers=("nginx", "haproxy")): ("cpu", "rate", "connect", "memory", "start"),
     c.Scene("http2", "h2_server", "http2", peers=("haproxy", "nghttpx", "envoy")): ("http2",),
@@ -145,9 +145,9 @@ class Bench:
 def show(rows):
     names = [k.name for k in KINDS if any(k.name in r["values"] for r in rows)]
     width = max((len(r["measure"]) for r in rows), default=10)
-    print(f"{'median':{width}}  " + "".join(f"{n:>10}" for n in names) + "   ours/best peer")
+    print(f"{'median':{width}}  " + "".join(f"{n:>11}" for n in names) + "   ours/best peer")
     for r in rows:
-        cells = "".join(f"{r['values'][n]:>10.1f}" if n in r["values"] else f"{'-':>10}" for n in names)
+        cells = "".join(f"{r['values'][n]:>11.1f}" if n in r["values"] else f"{'-':>11}" for n in names)
         mark = f"{r['trammel_to_best_peer']:.2f}" + (" (more is better)" if r["more_is_better"] else "") if r["trammel_to_best_peer"] else "-"
         print(f"{r['measure']:{width}}  {cells}   {mark}")
 
@@ -178,7 +178,7 @@ def scene_run(scene, measures, o, tools, folder, ca):
     running = []
     try:
         for kind in KINDS:
-            if kind.can(scene) and (not o.only or kind.name in o.only.split(",")):
+            if kind.can(scene) and (kind.name in o.only.split(",") if o.only else not kind.asked_for):
                 k = kind(scene, tools, folder, ca)
                 running.append(k)
                 k.start()

@@ -71,6 +71,7 @@ class Contender:
     """name; proxies_a()/proxies_b(): pids; app(): pids of the server; load_argv(): prefix that runs a command in pod A."""
     name = "?"
     env = None
+    asked_for = False  # takes part only when --only names it
 
     def __init__(self, scene, tools, folder, ca):
         self.scene, self.tools, self.ca = scene, tools, ca
@@ -183,9 +184,10 @@ class Relay(Contender):
 
 class Trammel(Contender):
     name = "trammel"
+    policy = ()
 
     def start(self):
-        self.mesh = Mesh([peer_authentication("STRICT"), service("server", {self.scene.protocol: {"port": 80, "targetPort": APP}})],
+        self.mesh = Mesh([peer_authentication("STRICT"), service("server", {self.scene.protocol: {"port": 80, "targetPort": APP}}), *self.policy],
                          parent="/dev/shm" if os.path.isdir("/dev/shm") else None)  # as /run is: in memory
         m = self.mesh
         self.pod_b = m.run("server", self.tools[self.scene.server], str(APP))
@@ -250,3 +252,15 @@ class Trammel(Contender):
             self.outsider.close()
         if hasattr(self, "mesh"):
             self.mesh.close()
+
+
+class TrammelUpgraded(Trammel):
+    """HTTP/1.1 goes from proxy to proxy in HTTP/2."""
+    name = "trammel-h2"
+    asked_for = True
+    policy = ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trammel", "namespace": "trammel-system"},
+               "data": {"h2UpgradePolicy": "UPGRADE"}},)
+
+    @classmethod
+    def can(cls, scene):
+        return not scene.http2
