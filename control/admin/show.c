@@ -52,10 +52,16 @@ static void service_show(struct json_writer *w, const struct mesh_service *svc)
 		json_u64(w, "port", p->port);
 		json_cstr(w, "name", p->name);
 		json_cstr(w, "protocol", protocol_names[p->protocol]);
+		if (p->tls) {
+			json_open_object(w, "backend_tls");
+			json_cstr(w, "hostname", p->tls->hostname);
+			json_cstr(w, "error", p->tls->error);
+			json_close_object(w);
+		}
 		json_close_object(w);
 		if (at < sizeof(ports_text))
-			at += (size_t)snprintf(ports_text + at, sizeof(ports_text) - at, "%s%u/%s", i ? "," : "", p->port,
-					       protocol_names[p->protocol]);
+			at += (size_t)snprintf(ports_text + at, sizeof(ports_text) - at, "%s%u/%s%s", i ? "," : "", p->port,
+					       protocol_names[p->protocol], !p->tls ? "" : *p->tls->error ? "+tls!" : "+tls");
 	}
 	json_close_array(w);
 	json_cstr(w, "ports_text", ports_text);

@@ -33,7 +33,12 @@ static const struct kind kinds[] = {
 	 RESOURCE_PEER_AUTHENTICATION,
 	 check_subdomain,
 	 peer_authentication_parse},
-	{"ConfigMap", {"v1"}, RESOURCE_MESH_CONFIG, check_subdomain, mesh_config_parse},
+	{"BackendTLSPolicy",
+	 {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha3"},
+	 RESOURCE_BACKEND_TLS_POLICY,
+	 check_subdomain,
+	 backend_tls_policy_parse},
+	{"ConfigMap", {"v1"}, RESOURCE_CONFIG_MAP, check_subdomain, config_map_parse},
 	/* Namespaces and accounts need no declaration here: a workload names its own. */
 	{"Namespace", {"v1"}, RESOURCE_KINDS, check_label, NULL},
 	{"ServiceAccount", {"v1"}, RESOURCE_KINDS, check_subdomain, NULL},
@@ -91,8 +96,8 @@ static const struct kind *kind_find(struct check *c, const struct field *root, c
 		}
 	field_refuse_member(
 		c, root, "kind",
-		"unknown kind \"%.80s\": Service, EndpointSlice, PeerAuthentication, ConfigMap, Namespace and "
-		"ServiceAccount are read",
+		"unknown kind \"%.80s\": Service, EndpointSlice, PeerAuthentication, BackendTLSPolicy, ConfigMap, "
+		"Namespace and ServiceAccount are read",
 		name);
 	return NULL;
 }
@@ -181,7 +186,8 @@ bool object_head_read(struct check *c, const struct field *root, struct object_h
 
 		(void)field_labels(c, &labels, &list, &n);
 	}
-	if (h.kind->resource == RESOURCE_SERVICE || h.kind->resource == RESOURCE_PEER_AUTHENTICATION)
+	if (h.kind->resource == RESOURCE_SERVICE || h.kind->resource == RESOURCE_PEER_AUTHENTICATION ||
+	    h.kind->resource == RESOURCE_BACKEND_TLS_POLICY)
 		(void)field_members(c, root, head_members, ARRAY_SIZE(head_members));
 	*ret = h;
 	return true;

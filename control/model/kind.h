@@ -13,8 +13,9 @@
 
 void service_parse(struct check *c, const struct field *root, struct resource *r);
 void endpoint_slice_parse(struct check *c, const struct field *root, struct resource *r);
+void backend_tls_policy_parse(struct check *c, const struct field *root, struct resource *r);
 void peer_authentication_parse(struct check *c, const struct field *root, struct resource *r);
-void mesh_config_parse(struct check *c, const struct field *root, struct resource *r);
+void config_map_parse(struct check *c, const struct field *root, struct resource *r);
 
 /* What stands in front of every object's spec. */
 struct object_head {

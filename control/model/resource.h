@@ -19,7 +19,8 @@ enum resource_kind {
 	RESOURCE_SERVICE,
 	RESOURCE_ENDPOINT_SLICE,
 	RESOURCE_PEER_AUTHENTICATION,
-	RESOURCE_MESH_CONFIG,
+	RESOURCE_CONFIG_MAP,
+	RESOURCE_BACKEND_TLS_POLICY,
 	RESOURCE_KINDS,
 };
 
@@ -105,10 +106,28 @@ struct peer_authentication {
 	size_t n_ports;
 };
 
-struct mesh_config {
+/* The mesh's settings, or roots of somebody's certificates. */
+struct config_map {
+	const char *ca_pem; /* data["ca.crt"], with a certificate at least; NULL: settings */
 	bool refuse_unknown, h2_upgrade;
 	struct addr *dns_upstream; /* with port */
 	size_t n_dns_upstream;
+};
+
+struct backend_tls_target {
+	const char *service; /* of the policy's namespace */
+	const char *section; /* name of its port; "": all */
+};
+
+struct backend_tls_policy {
+	struct backend_tls_target *targets;
+	size_t n_targets;
+	const char *hostname;
+	const char **names; /* that the certificate may have instead */
+	size_t n_names;
+	const char **bundles; /* ConfigMaps of the policy's namespace; none where system */
+	size_t n_bundles;
+	bool system; /* the roots that this machine trusts */
 };
 
 struct resource {
@@ -124,7 +143,8 @@ struct resource {
 		struct service service;
 		struct endpoint_slice slice;
 		struct peer_authentication peer_auth;
-		struct mesh_config config;
+		struct config_map config;
+		struct backend_tls_policy backend_tls;
 	};
 };
 

@@ -248,6 +248,17 @@ static int dns_cut(struct cut *c, const struct mesh_snapshot *s, const char *nam
 
 /* svc/ and eps/ */
 
+static Trammel__V1__BackendTls *tls_fill(const struct mesh_backend_tls *from, Trammel__V1__BackendTls *to)
+{
+	trammel__v1__backend_tls__init(to);
+	to->hostname = P(from->hostname);
+	to->n_names = from->n_names;
+	to->names = (char **)(uintptr_t)from->names;
+	to->ca_pem = P(from->ca_pem);
+	to->error = P(from->error);
+	return to;
+}
+
 static int service_cut(struct cut *c, const struct mesh_service *svc)
 {
 	Trammel__V1__Resource r = TRAMMEL__V1__RESOURCE__INIT;
@@ -255,14 +266,17 @@ static int service_cut(struct cut *c, const struct mesh_service *svc)
 	_cleanup_(freep) ProtobufCBinaryData *addresses = addresses_new(svc->addresses, svc->n_addresses);
 	_cleanup_(freep) Trammel__V1__ServicePort *ports = calloc(svc->n_ports + 1, sizeof(*ports));
 	_cleanup_(freep) Trammel__V1__ServicePort **ports_p = calloc(svc->n_ports + 1, sizeof(*ports_p));
+	_cleanup_(freep) Trammel__V1__BackendTls *tls = calloc(svc->n_ports + 1, sizeof(*tls));
 
-	if (!addresses || !ports || !ports_p)
+	if (!addresses || !ports || !ports_p || !tls)
 		return -ENOMEM;
 	for (size_t i = 0; i < svc->n_ports; i++) {
 		trammel__v1__service_port__init(&ports[i]);
 		ports[i].port = svc->ports[i].port;
 		ports[i].name = P(svc->ports[i].name);
 		ports[i].protocol = (Trammel__V1__AppProtocol)svc->ports[i].protocol;
+		if (svc->ports[i].tls)
+			ports[i].tls = tls_fill(svc->ports[i].tls, &tls[i]);
 		ports_p[i] = &ports[i];
 	}
 	s.namespace_ = P(svc->namespace);

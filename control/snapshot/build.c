@@ -30,7 +30,7 @@ static int reverse_zones_copy(struct build *b, const struct model_settings *from
 static int settings_build(struct build *b)
 {
 	const struct model_settings *from = model_get_settings(b->model);
-	const struct resource *r = model_resource_find(b->model, RESOURCE_MESH_CONFIG, "trammel-system", "trammel");
+	const struct resource *r = model_resource_find(b->model, RESOURCE_CONFIG_MAP, "trammel-system", "trammel");
 	struct mesh_settings *to = &b->s->settings;
 	size_t n = r ? r->config.n_dns_upstream : 0;
 
@@ -210,6 +210,8 @@ static int build_run(struct build *b)
 	if (r == 0)
 		r = slice_groups_build(b);
 	if (r == 0)
+		r = backend_tls_build(b);
+	if (r == 0)
 		r = services_build(b);
 	for (size_t i = 0; r == 0 && i < b->s->n_workloads; i++)
 		r = inbound_build(b, &b->workloads[i]);
@@ -230,6 +232,7 @@ int mesh_snapshot_build(const struct model *model, uint64_t generation, struct m
 	r = build_run(&b);
 	hash_table_done(&b.label_groups);
 	hash_table_done(&b.slices);
+	hash_table_done(&b.backend_tls);
 	hash_table_done(&b.inbound);
 	pool_done(&b.scratch);
 	if (r < 0) {

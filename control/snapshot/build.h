@@ -39,6 +39,7 @@ struct build {
 	struct build_workload *workloads; /* in the order of s->workloads */
 	struct hash_table label_groups;   /* struct label_group, by (namespace, "key=value") */
 	struct hash_table slices;         /* struct slice_group, by (namespace, service) */
+	struct hash_table backend_tls;    /* struct backend_tls_entry, by (namespace, service) */
 	struct hash_table inbound;
 	struct build_workload **matched; /* room for all workloads */
 	struct mesh_endpoint *room;      /* for the endpoints of one port */
@@ -53,6 +54,9 @@ struct mtls_rules mtls_resolve(const struct model *model, const struct model_wor
 /** mtls_at() - the mode of one port; *@ret_own tells whether the port has one of its own */
 enum mesh_mtls mtls_at(const struct mtls_rules *rules, uint16_t port, bool *ret_own);
 
+/** pair_hash() - of two names (match.c) */
+uint64_t pair_hash(const char *a, const char *b);
+
 /* match.c */
 MUST_CHECK int label_groups_build(struct build *b);
 /** matches_find() - the workloads that @r selects, sorted by their first address; room for all workloads in @ret */
@@ -65,6 +69,14 @@ struct slice_ref {
 };
 /** slices_find() - the slices of a service, or NULL */
 const struct slice_ref *slices_find(const struct build *b, const struct resource *service);
+
+/* backend_tls.c */
+MUST_CHECK int backend_tls_build(struct build *b);
+/** backend_tls_find() - of the port called @port_name of a service, or NULL */
+const struct mesh_backend_tls *backend_tls_find(const struct build *b, const struct resource *service, const char *port_name);
+
+/** resource_age_compare() - which of two policies that say the same counts: the older, then the first by name (peer_auth.c) */
+int resource_age_compare(const struct resource *a, const struct resource *b);
 
 /* endpoints.c */
 

@@ -24,10 +24,23 @@ static bool endpoint_is_equal(const struct mesh_endpoint *a, const struct mesh_e
 	       strcmp(a->workload, b->workload) == 0 && strcmp(a->namespace, b->namespace) == 0;
 }
 
+static bool tls_is_equal(const struct mesh_backend_tls *a, const struct mesh_backend_tls *b)
+{
+	if (!a || !b)
+		return a == b;
+	if (strcmp(a->hostname, b->hostname) != 0 || strcmp(a->ca_pem, b->ca_pem) != 0 || strcmp(a->error, b->error) != 0 ||
+	    a->n_names != b->n_names)
+		return false;
+	for (size_t i = 0; i < a->n_names; i++)
+		if (strcmp(a->names[i], b->names[i]) != 0)
+			return false;
+	return true;
+}
+
 static bool port_is_equal(const struct mesh_service_port *a, const struct mesh_service_port *b)
 {
 	if (a->port != b->port || a->protocol != b->protocol || a->n_endpoints != b->n_endpoints ||
-	    strcmp(a->name, b->name) != 0)
+	    strcmp(a->name, b->name) != 0 || !tls_is_equal(a->tls, b->tls))
 		return false;
 	for (size_t i = 0; i < a->n_endpoints; i++)
 		if (!endpoint_is_equal(&a->endpoints[i], &b->endpoints[i]))

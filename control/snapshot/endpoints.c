@@ -290,6 +290,9 @@ static int port_build(struct build *b, const struct resource *r, const struct me
 	port->name = text_dup(&b->s->pool, from->name);
 	if (!port->name)
 		return -ENOMEM;
+	port->tls = backend_tls_find(b, r, from->name);
+	if (port->tls && port->protocol == MESH_APP_TLS)
+		port->protocol = MESH_APP_UNDECLARED; /* what comes plain is what is to be wrapped: looked at, to tell */
 	b->n_room = 0;
 	for (size_t i = 0; err == 0 && i < n_matched; i++)
 		err = workload_endpoints_add(b, r, b->matched[i], svc, port, from->target_port);

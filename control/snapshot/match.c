@@ -32,7 +32,7 @@ struct pair_key {
 	const char *a, *b;
 };
 
-static uint64_t pair_hash(const char *a, const char *b)
+uint64_t pair_hash(const char *a, const char *b)
 {
 	return hash_str(str_from(a)) * 31 + hash_str(str_from(b));
 }

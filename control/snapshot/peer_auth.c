@@ -9,7 +9,7 @@
 #include <string.h>
 #include "control/snapshot/build.h"
 
-static int age_compare(const struct resource *a, const struct resource *b)
+int resource_age_compare(const struct resource *a, const struct resource *b)
 {
 	int r;
 
@@ -23,7 +23,7 @@ static int age_compare(const struct resource *a, const struct resource *b)
 
 static void older_keep(const struct resource **kept, const struct resource *r)
 {
-	if (!*kept || age_compare(r, *kept) < 0)
+	if (!*kept || resource_age_compare(r, *kept) < 0)
 		*kept = r;
 }
 

@@ -44,8 +44,18 @@ struct mesh_endpoint {
 	const char *workload, *namespace; /* "" for an address given by hand */
 };
 
+/* What the endpoints of a port that are not in the mesh speak: TLS. */
+struct mesh_backend_tls {
+	const char *hostname;	  /* asked for */
+	const char *const *names; /* one of which the certificate has; none: hostname */
+	size_t n_names;
+	const char *ca_pem; /* who vouches for it; "": those that the proxy's machine trusts */
+	const char *error;  /* not "": why the policy cannot be followed; nothing goes there */
+};
+
 struct mesh_service_port {
 	uint16_t port;
+	const struct mesh_backend_tls *tls; /* NULL: plaintext */
 	const char *name;
 	enum mesh_protocol protocol;
 	struct mesh_endpoint *endpoints; /* all, ready or not; sorted by address */

@@ -240,7 +240,7 @@ static void other_kinds(void **state)
 	assert_int_equal(r->peer_auth.n_ports, 2);
 	assert_int_equal(r->peer_auth.ports[0].port, 80);
 	assert_int_equal(r->peer_auth.ports[1].mode, MODEL_MTLS_DISABLE);
-	r = model_resources(b.model, RESOURCE_MESH_CONFIG, &n)[0];
+	r = model_resources(b.model, RESOURCE_CONFIG_MAP, &n)[0];
 	assert_true(r->config.refuse_unknown);
 	assert_false(r->config.h2_upgrade);
 	assert_int_equal(r->config.n_dns_upstream, 4);

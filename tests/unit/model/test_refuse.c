@@ -21,6 +21,12 @@ struct refusal {
 #define PA(spec) \
 	"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: a}\nspec:\n" spec
 #define CM(rest) "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: trammel, namespace: trammel-system}\n" rest
+#define BT(spec)                                                                          \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: p}\n" \
+	"spec:\n" spec
+#define BT_TARGET "  targetRefs: [{group: '', kind: Service, name: web}]\n"
+#define BT_ROOTS  "    wellKnownCACertificates: System\n"
+#define BT_NAME	  "  validation:\n    hostname: a.example\n"
 #define LONG_63  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct refusal refusals[] = {
@@ -244,6 +250,42 @@ static const struct refusal refusals[] = {
 	{"upstream type", CM("data:\n  dnsUpstream: [1.1.1.1]\n"), 5, "data.dnsUpstream", "a string is needed"},
 	{"binary", CM("binaryData: {a: b}\n"), 4, "binaryData", "under data"},
 	{"config field", CM("dat: {}\n"), 4, "dat", "did you mean \"data\"?"},
+	{"bundle without a certificate", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots}\ndata: {ca.crt: none}\n", 4,
+	 "data[\"ca.crt\"]", "holds no certificate"},
+	{"bundle that is cut off",
+	 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots}\ndata:\n  ca.crt: |\n    -----BEGIN CERTIFICATE-----\n    MIIB\n", 5,
+	 "data[\"ca.crt\"]", "holds no certificate"},
+	{"bundle a number", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots}\ndata: {ca.crt: 7}\n", 4, "data[\"ca.crt\"]",
+	 "a string is needed"},
+	/* BackendTLSPolicy */
+	{"tls nothing", "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: p}\n", 1, "spec",
+	 "needs targetRefs and validation"},
+	{"tls version", "apiVersion: gateway.networking.k8s.io/v2\nkind: BackendTLSPolicy\nmetadata: {name: p}\n", 1, "apiVersion",
+	 "is not a version of BackendTLSPolicy"},
+	{"tls no target", BT(BT_NAME BT_ROOTS), 5, "spec.targetRefs", "which Service's"},
+	{"tls target kind", BT("  targetRefs: [{group: '', kind: Pod, name: web}]\n" BT_NAME BT_ROOTS), 5, "spec.targetRefs[0].kind",
+	 "kind Service"},
+	{"tls target group", BT("  targetRefs: [{group: apps, kind: Service, name: web}]\n" BT_NAME BT_ROOTS), 5,
+	 "spec.targetRefs[0].group", "write group"},
+	{"tls target name", BT("  targetRefs: [{group: '', kind: Service}]\n" BT_NAME BT_ROOTS), 5, "spec.targetRefs[0].name",
+	 "which Service?"},
+	{"tls target field", BT("  targetRefs: [{group: '', kind: Service, name: web, port: 1}]\n" BT_NAME BT_ROOTS), 5,
+	 "spec.targetRefs[0].port", "unknown field"},
+	{"tls no validation", BT(BT_TARGET), 5, "spec.validation", "whose certificate"},
+	{"tls no name", BT(BT_TARGET "  validation:\n" BT_ROOTS), 7, "spec.validation.hostname", "the name that is asked for"},
+	{"tls name", BT(BT_TARGET "  validation:\n    hostname: a_b\n" BT_ROOTS), 7, "spec.validation.hostname", "not a name"},
+	{"tls no roots", BT(BT_TARGET BT_NAME), 7, "spec.validation.caCertificateRefs", "missing"},
+	{"tls both roots", BT(BT_TARGET BT_NAME BT_ROOTS "    caCertificateRefs: [{group: '', kind: ConfigMap, name: r}]\n"), 9,
+	 "spec.validation.caCertificateRefs", "leave one out"},
+	{"tls set of roots", BT(BT_TARGET BT_NAME "    wellKnownCACertificates: Mozilla\n"), 8,
+	 "spec.validation.wellKnownCACertificates", "use System"},
+	{"tls roots kind", BT(BT_TARGET BT_NAME "    caCertificateRefs: [{group: '', kind: Secret, name: r}]\n"), 8,
+	 "spec.validation.caCertificateRefs[0].kind", "kind ConfigMap"},
+	{"tls uri", BT(BT_TARGET BT_NAME BT_ROOTS "    subjectAltNames: [{type: URI, uri: 'spiffe://a/b'}]\n"), 9,
+	 "spec.validation.subjectAltNames[0].type", "use Hostname"},
+	{"tls alt name", BT(BT_TARGET BT_NAME BT_ROOTS "    subjectAltNames: [{type: Hostname}]\n"), 9,
+	 "spec.validation.subjectAltNames[0].hostname", "missing"},
+	{"tls options", BT(BT_TARGET BT_NAME BT_ROOTS "  options: {a: b}\n"), 9, "spec.options", "no options"},
 	/* lists */
 	{"list field", "apiVersion: v1\nkind: List\nitem: []\n", 3, "item", "did you mean \"items\"?"},
 	{"list items", "apiVersion: v1\nkind: List\nitems: {}\n", 3, "items", "a list is needed"},

@@ -571,6 +571,67 @@ static void settings(void **state)
 	bed_done(&b);
 }
 
+#define ROOTS \
+	"apiVersion: v1\n" \
+	"kind: ConfigMap\n" \
+	"metadata: {name: roots}\n" \
+	"data:\n" \
+	"  ca.crt: |\n" \
+	"    -----BEGIN CERTIFICATE-----\n" \
+	"    MIIBgTCCASegAwIBAgIUQUnZYRGWSsafKhtK0LnuySP4ti8wCgYIKoZIzj0EAwIw\n" \
+	"    FTETMBEGA1UECgwKdGVzdCByb290czAgFw0yNjExMjkwODA0MzFaGA8yMTI2MTEw\n" \
+	"    NTA4MDQzMVowFTETMBEGA1UECgwKdGVzdCByb290czBZMBMGByqGSM49AgEGCCqG\n" \
+	"    SM49AwEHA0IABFN0Be7vsk88OrXUGDvM6tK329ZRzPEV4yVgPqY7nLMbFBwD1UYQ\n" \
+	"    6oJgaha8Ud0atpcPa+YCIKZW1+YD/PZeROOjUzBRMB0GA1UdDgQWBBSgxhpGf+cr\n" \
+	"    3MDYyEOe/UL7wBJuEjAfBgNVHSMEGDAWgBSgxhpGf+cr3MDYyEOe/UL7wBJuEjAP\n" \
+	"    BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCID4zHkIoe18D8lHAq5rh\n" \
+	"    gFWb6JP/dI4p9EherVEgVP3SAiEAut+djeXil7Yut8vDg+dQ1jngWdYYU28FxQ0U\n" \
+	"    uRhyKVU=\n" \
+	"    -----END CERTIFICATE-----\n"
+
+#define TLS_POLICY(name, created, target, rest)                                                                       \
+	"---\napiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\n"                                     \
+	"metadata: {name: " name ", creationTimestamp: '" created "'}\n"                                              \
+	"spec: {targetRefs: [{group: '', kind: Service, name: web" target "}], validation: {hostname: " name ".example, " rest "}}\n"
+#define BUNDLE "caCertificateRefs: [{group: '', kind: ConfigMap, name: roots}]"
+#define SYSTEM "wellKnownCACertificates: System"
+
+static const struct mesh_backend_tls *tls_of(const struct mesh_snapshot *s, uint16_t port)
+{
+	return mesh_service_port_find(mesh_snapshot_service_at(s, 0), port)->tls;
+}
+
+/* Which policy holds for a port: the one that names it, then the oldest. One without its roots is an error, not nothing. */
+static void backend_tls(void **state)
+{
+	struct mesh_snapshot *s;
+	struct bed b;
+
+	bed_init(&b);
+	bed_apply(&b, WEB);
+	s = snapshot(&b, 1);
+	assert_null(tls_of(s, 80));
+	mesh_snapshot_unref(s);
+	bed_apply(&b, WEB TLS_POLICY("young", "2026-02-01T00:00:00Z", "", SYSTEM) TLS_POLICY("old", "2026-01-01T00:00:00Z", "", SYSTEM)
+				TLS_POLICY("port", "2026-03-01T00:00:00Z", ", sectionName: tcp-x", BUNDLE));
+	no_complaints(b.model);
+	s = snapshot(&b, 2);
+	assert_string_equal(tls_of(s, 80)->hostname, "old.example");
+	assert_string_equal(tls_of(s, 80)->ca_pem, "");
+	assert_string_equal(tls_of(s, 80)->error, "");
+	assert_string_equal(tls_of(s, 9000)->hostname, "port.example");
+	assert_string_equal(tls_of(s, 9000)->error, "no ConfigMap with ca.crt is called roots");
+	mesh_snapshot_unref(s);
+	bed_apply(&b, WEB TLS_POLICY("port", "2026-03-01T00:00:00Z", ", sectionName: tcp-x", BUNDLE) "---\n" ROOTS);
+	no_complaints(b.model);
+	s = snapshot(&b, 3);
+	assert_null(tls_of(s, 80));
+	assert_string_equal(tls_of(s, 9000)->error, "");
+	assert_non_null(strstr(tls_of(s, 9000)->ca_pem, "-----END CERTIFICATE-----\n\n"));
+	mesh_snapshot_unref(s);
+	bed_done(&b);
+}
+
 struct changes {
 	char text[512];
 };
@@ -706,6 +767,7 @@ int main(void)
 		cmocka_unit_test(look_ups),
 		cmocka_unit_test(names),
 		cmocka_unit_test(settings),
+		cmocka_unit_test(backend_tls),
 		cmocka_unit_test(differences),
 		cmocka_unit_test(building_is_not_quadratic),
 	};

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mesh configuration: the ConfigMap "trammel" in namespace "trammel-system"
+ * ConfigMaps: the mesh's settings, "trammel" in namespace "trammel-system", in flat keys; and bundles of certificates under
+ * "ca.crt", as a BackendTLSPolicy names them
  *
- * Flat keys. Any other ConfigMap is refused: here it could only be this one under a mistaken name.
+ * Any other is refused: here it could only be the settings under a mistaken name.
  */
 #include <string.h>
+#include "base/x509/bundle.h"
 #include "control/model/kind.h"
 
 #define DNS_PORT         53
@@ -34,7 +36,7 @@ static bool upstream_parse(struct str s, struct addr *ret)
 	return true;
 }
 
-static void upstreams_read(struct check *c, const struct field *data, const char *text, struct mesh_config *config)
+static void upstreams_read(struct check *c, const struct field *data, const char *text, struct config_map *config)
 {
 	struct str rest = str_from(text), part;
 
@@ -62,18 +64,35 @@ static void upstreams_read(struct check *c, const struct field *data, const char
 	}
 }
 
-void mesh_config_parse(struct check *c, const struct field *root, struct resource *r)
+/* false: it is none. */
+static bool bundle_read(struct check *c, const struct field *root, struct config_map *config)
 {
-	struct mesh_config *config = &r->config;
+	const char *text = NULL;
+	struct field data, f;
+
+	if (!field_get(root, "data", &data) || !json_is_object(data.value) || !field_get(&data, "ca.crt", &f))
+		return false;
+	if (!field_string(c, &f, &text))
+		return true;
+	if (x509_bundle_count(str_from(text)) <= 0)
+		field_refuse(c, &f, "holds no certificate in PEM that can be read, or more than %d", X509_BUNDLE_MAX);
+	config->ca_pem = check_strdup(c, text);
+	return true;
+}
+
+void config_map_parse(struct check *c, const struct field *root, struct resource *r)
+{
+	struct config_map *config = &r->config;
 	const char *text = NULL;
 	struct field data;
 
 	(void)field_members(c, root, members, ARRAY_SIZE(members));
 	if (strcmp(r->namespace, "trammel-system") != 0 || strcmp(r->name, "trammel") != 0) {
-		field_refuse_member(
-			c, root, "metadata",
-			"%s/%s is not read: the one ConfigMap is \"trammel\" in namespace \"trammel-system\"",
-			r->namespace, r->name);
+		if (!bundle_read(c, root, config))
+			field_refuse_member(c, root, "metadata",
+					    "%s/%s is not read: settings are in ConfigMap \"trammel\" in namespace \"trammel-system\", "
+					    "and others hold certificates under data.ca.crt",
+					    r->namespace, r->name);
 		return;
 	}
 	if (!field_get(root, "data", &data) ||
