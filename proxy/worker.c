@@ -47,6 +47,7 @@ void worker_done(struct worker *w)
 {
 	worker_kill(w, TRM_REASON_DRAIN);
 	upstream_pool_done(&w->pool);
+	tls_origins_done(&w->origins);
 	exchange_list_free(w);
 	balance_done(&w->balance);
 	loop_task_cancel(&w->idle_task);

@@ -18,6 +18,7 @@
 #include "proxy/observe/observe.h"
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/subscribe/subscriber.h"
+#include "proxy/tls/origin.h"
 #include "proxy/tls/transport.h"
 #include "proxy/upstream/pool.h"
 
@@ -30,6 +31,7 @@ struct worker {
 	struct transport_shared shared;
 	struct tls_peer_table peers;
 	struct tls_identity *identity; /* NULL before the first certificate */
+	struct tls_origins origins;
 	struct snapshot *snapshot;     /* NULL before the first */
 	struct subscriber *subscriber; /* borrowed */
 	struct observe *observe;       /* borrowed */

@@ -79,6 +79,10 @@
 	X(H2_STREAMS, "h2_streams", "far too many streams were opened on an HTTP/2 connection")                        \
 	X(H2_PING_TIMEOUT, "h2_ping_timeout", "HTTP/2 peer did not answer a PING")                                     \
 	X(GRPC_DEADLINE, "grpc_deadline", "deadline of the gRPC call has passed")                                      \
+	/* the proxy, TLS to servers outside of the mesh */                                                            \
+	X(BACKEND_CERT, "backend_cert", "endpoint's certificate is not the one that policy asks for")                  \
+	X(BACKEND_POLICY, "backend_policy", "policy for the endpoint's TLS cannot be followed")                        \
+	X(BACKEND_NO_H2, "backend_no_h2", "endpoint does not speak HTTP/2 (ALPN)")                                     \
 	/* the proxy, tunnels */                                                                                       \
 	X(TUNNEL_AUTHORITY, "tunnel_authority", "a tunnel was asked for to what is no address of this workload")       \
 	X(TUNNEL_DENIED, "tunnel_denied", "endpoint's policy does not allow the tunnel")                               \

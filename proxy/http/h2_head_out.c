@@ -65,7 +65,7 @@ int h2_head_out_request(struct h2_head_out *out, const struct http_head *head)
 		put(out, STR(":method"), head->method, NGHTTP2_NV_FLAG_NONE);
 	}
 	if (!head->is_connect) {
-		put(out, STR(":scheme"), STR("http"), NGHTTP2_NV_FLAG_NONE);
+		put(out, STR(":scheme"), head->is_https ? STR("https") : STR("http"), NGHTTP2_NV_FLAG_NONE);
 		put(out, STR(":path"), head->path, NGHTTP2_NV_FLAG_NONE);
 	}
 	put(out, STR(":authority"), head->authority, NGHTTP2_NV_FLAG_NONE);

@@ -111,6 +111,7 @@ struct http_head {
 	uint64_t body_bytes; /* HTTP_BODY_LENGTH */
 	bool keep_alive;     /* the sender wants the connection kept */
 	bool expect_continue;
+	bool is_https;		  /* request to be sent in HTTP/2: its :scheme */
 	bool is_head, is_connect; /* of the request (a response's parser is told) */
 	struct str upgrade;	  /* request: token asked for where allowed, else empty */
 	uint64_t known;		  /* bit per enum http_field_id present */

@@ -36,6 +36,11 @@ static void on_event_sniffing(struct transport *t)
 		h2_server_start(d);
 		return;
 	case SNIFF_OTHER:
+		if (r == 0 && t->in.len > 0 && sniff_may_be_tls(buf_str(&t->in))) {
+			if (t->in.len < SNIFF_TLS_BYTES)
+				return;
+			d->protocol = APP_TLS;
+		}
 		tcp_relay_start_dest(d, d->w->snapshot);
 		return;
 	case SNIFF_MORE:

@@ -28,6 +28,14 @@ enum sniff sniff_bytes(struct str input)
 	return input.p[n + 1] > ' ' && input.p[n + 1] < 0x7f ? SNIFF_HTTP1 : SNIFF_OTHER;
 }
 
+/* RFC 8446 sections 5.1 and 4: a record of handshake, version 3.x, its length, and a client_hello in it */
+bool sniff_may_be_tls(struct str input)
+{
+	static const char hello[] = { 0x16, 0x03 };
+
+	return memcmp(input.p, hello, MIN(input.n, sizeof(hello))) == 0 && (input.n < SNIFF_TLS_BYTES || input.p[5] == 0x01);
+}
+
 bool sniff_has_target(struct str input)
 {
 	ptrdiff_t sp = str_find_char(input, ' ');

@@ -16,6 +16,11 @@ enum sniff {
 
 enum sniff sniff_bytes(struct str input);
 
+#define SNIFF_TLS_BYTES 6
+
+/** sniff_may_be_tls() - does it begin as a ClientHello does, up to SNIFF_TLS_BYTES of it? */
+bool sniff_may_be_tls(struct str input);
+
 /** sniff_has_target() - of what is SNIFF_HTTP1: does the target begin as one, or as a host where CONNECT may have one? */
 bool sniff_has_target(struct str input);
 

@@ -301,6 +301,8 @@ static void attempt_next(struct tcp_relay *r)
 
 	if (snapshot_dest_find(r->snap, &r->d->conn.orig_dst, &dest))
 		reason = target_outbound(r->snap, &dest, &r->d->conn.orig_dst, &r->d->w->balance, &r->avoid, &r->target);
+	if (r->d->protocol == APP_TLS)
+		r->target.tls = NULL; /* the app speaks it by itself */
 	if (reason == TRM_REASON_NONE)
 		attempt_start(r);
 	else

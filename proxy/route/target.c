@@ -43,6 +43,10 @@ enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *
 	if (!ep)
 		return TRM_REASON_NO_READY_ENDPOINT;
 	endpoint_take(snap, ep, &t);
+	if (t.port && !t.mtls && !t.is_local)
+		t.tls = t.port->tls;
+	if (t.tls && *t.tls->error)
+		return TRM_REASON_BACKEND_POLICY;
 	*ret = t;
 	return TRM_REASON_NONE;
 }

@@ -21,6 +21,7 @@ struct target {
 	bool hbone;	    /* mtls by a tunnel to port 15008 */
 	bool is_h2;	    /* HTTP/2 there, else HTTP/1.1; chosen for each request */
 	const char *spiffe_id;		   /* mtls: who must answer */
+	const struct backend_tls *tls;	   /* not mtls: TLS of its own, as policy says; NULL: plaintext */
 	const struct service *service;	   /* NULL: none */
 	const struct service_port *port;   /* NULL: none */
 	const struct endpoint *endpoint;   /* NULL: none */
@@ -37,7 +38,7 @@ struct target {
  * @avoid:  tried before; may be NULL
  * @ret:    filled on 0
  *
- * Return: TRM_REASON_NONE, or why there is none (NO_READY_ENDPOINT, PORT_UNKNOWN, DST_UNKNOWN).
+ * Return: TRM_REASON_NONE, or why there is none (NO_READY_ENDPOINT, PORT_UNKNOWN, DST_UNKNOWN, BACKEND_POLICY).
  */
 enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *dest, const struct addr *dialled,
 				struct balance *b, const struct balance_avoid *avoid, struct target *ret);

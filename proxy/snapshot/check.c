@@ -186,6 +186,18 @@ static const char *check_dns(const Trammel__V1__DnsName *d, struct str name)
 	return NULL;
 }
 
+static const char *check_tls(const Trammel__V1__BackendTls *t)
+{
+	if (!is_name(t->hostname))
+		return "a port's TLS has no host name, or a malformed one";
+	for (size_t i = 0; i < t->n_names; i++)
+		if (!is_name(t->names[i]))
+			return "a port's TLS has a malformed name";
+	if (*t->ca_pem && !strstr(t->ca_pem, "-----BEGIN CERTIFICATE-----"))
+		return "a port's TLS has a bundle without a certificate";
+	return NULL;
+}
+
 static const char *check_service(const Trammel__V1__Service *s, struct str name)
 {
 	size_t n = strlen(s->namespace_);
@@ -202,6 +214,8 @@ static const char *check_service(const Trammel__V1__Service *s, struct str name)
 
 		if (!is_port(p->port) || !is_protocol(p->protocol) || !is_clean(p->name))
 			return "a port's number, name or protocol is malformed";
+		if (p->tls && check_tls(p->tls))
+			return check_tls(p->tls);
 		for (size_t k = 0; k < i; k++)
 			if (s->ports[k]->port == p->port)
 				return "a port is there twice";

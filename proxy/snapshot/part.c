@@ -128,6 +128,24 @@ static void dns_fill(struct room *room, const Trammel__V1__DnsName *from, struct
 	to->dns.addresses = take_addresses(room, from->addresses, from->n_addresses);
 }
 
+static const struct backend_tls *take_tls(struct room *room, const Trammel__V1__BackendTls *from)
+{
+	struct backend_tls *to = take(room, sizeof(*to), ALIGN);
+	const char **names = take(room, from->n_names * sizeof(*names), ALIGN);
+
+	*to = (struct backend_tls){ .hostname = take_text(room, from->hostname),
+				    .ca_pem = take_text(room, from->ca_pem),
+				    .error = take_text(room, from->error),
+				    .names = names,
+				    .n_names = from->n_names };
+	to->key = hash_str(str_from(to->hostname)) * 31 + hash_str(str_from(to->ca_pem));
+	for (size_t i = 0; i < from->n_names; i++) {
+		names[i] = take_text(room, from->names[i]);
+		to->key = to->key * 31 + hash_str(str_from(names[i]));
+	}
+	return to;
+}
+
 static void svc_fill(struct room *room, const Trammel__V1__Service *from, struct svc_part *to)
 {
 	to->ports = take(room, from->n_ports * sizeof(*to->ports), ALIGN);
@@ -140,6 +158,9 @@ static void svc_fill(struct room *room, const Trammel__V1__Service *from, struct
 		to->ports[i] = (struct svc_port){ .port = (uint16_t)from->ports[i]->port,
 						  .protocol = (enum app_protocol)from->ports[i]->protocol,
 						  .name = take_text(room, from->ports[i]->name) };
+	for (size_t i = 0; i < from->n_ports; i++)
+		if (from->ports[i]->tls)
+			to->ports[i].tls = take_tls(room, from->ports[i]->tls);
 	to->addresses = take_addresses(room, from->addresses, from->n_addresses);
 }
 
@@ -172,6 +193,9 @@ static size_t arrays_bytes(const Trammel__V1__Resource *r)
 		break;
 	case TRAMMEL__V1__RESOURCE__KIND_SERVICE:
 		n += r->service->n_ports * sizeof(struct svc_port);
+		for (size_t i = 0; i < r->service->n_ports; i++)
+			if (r->service->ports[i]->tls)
+				n += sizeof(struct backend_tls) + 2 * ALIGN + r->service->ports[i]->tls->n_names * sizeof(char *);
 		break;
 	case TRAMMEL__V1__RESOURCE__KIND_ENDPOINTS:
 		for (size_t i = 0; i < r->endpoints->n_ports; i++)
@@ -265,6 +289,7 @@ struct view_part *part_view_new(struct svc_part *svc, struct eps_part *eps, cons
 		ports[i] = (struct service_port){ .port = svc->ports[i].port,
 						  .name = svc->ports[i].name,
 						  .protocol = svc->ports[i].protocol,
+						  .tls = svc->ports[i].tls,
 						  .endpoints = e ? e->endpoints : NULL,
 						  .n_endpoints = e ? e->n_endpoints : 0,
 						  .n_ready = e ? e->n_ready : 0 };

@@ -54,6 +54,7 @@ struct svc_port {
 	uint16_t port;
 	enum app_protocol protocol;
 	const char *name;
+	const struct backend_tls *tls;
 };
 
 struct svc_part {

@@ -76,8 +76,19 @@ struct endpoint {
 	const char *spiffe_id, *workload, *namespace;
 };
 
+/* What endpoints that do not take the mesh's TLS speak: TLS of their own. */
+struct backend_tls {
+	const char *hostname;	  /* asked for */
+	const char *const *names; /* one of which the certificate has; none: hostname */
+	size_t n_names;
+	const char *ca_pem; /* who vouches for it; "": those that this machine trusts */
+	const char *error;  /* not "": nothing goes there, and why */
+	uint64_t key;	    /* of all of the above */
+};
+
 struct service_port {
 	uint16_t port;
+	const struct backend_tls *tls; /* NULL: plaintext */
 	const char *name;
 	enum app_protocol protocol;
 	const struct endpoint *endpoints; /* all, ready or not */

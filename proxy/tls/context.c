@@ -30,6 +30,7 @@ struct str tls_alpn_wire(enum tls_alpn alpn)
 		return STR("\x05istio");
 	case TLS_ALPN_H2:
 		return STR("\x02h2");
+	case TLS_ALPN_HTTP1:
 	case TLS_ALPN_NONE:
 		break;
 	}

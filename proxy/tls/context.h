@@ -24,7 +24,8 @@ enum tls_alpn {
 	TLS_ALPN_ISTIO_HTTP1, /* istio-http/1.1, istio-http/1.0 */
 	TLS_ALPN_ISTIO_H2,
 	TLS_ALPN_ISTIO, /* any bytes */
-	TLS_ALPN_H2,	/* on the tunnel port alone, and nothing else there */
+	TLS_ALPN_H2,	/* on the tunnel port alone, and nothing else there; to servers outside of the mesh */
+	TLS_ALPN_HTTP1, /* to servers outside of the mesh alone */
 };
 
 struct tls_identity {

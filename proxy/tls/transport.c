@@ -300,7 +300,7 @@ int transport_connect(struct transport *t, struct transport_shared *sh, const st
 
 int transport_start_server(struct transport *t, struct tls_identity *id)
 {
-	int r = transport_tls_new(t, id, true);
+	int r = transport_tls_new(t, id->server, id, true);
 
 	if (r < 0)
 		return r;
@@ -312,11 +312,20 @@ int transport_start_server(struct transport *t, struct tls_identity *id)
 	return 0;
 }
 
+/* The handshake begins when it is connected, which it may be. */
+static void client_began(struct transport *t)
+{
+	if (t->state != TRANSPORT_OPEN)
+		return;
+	t->state = TRANSPORT_HANDSHAKE;
+	transport_poke(t);
+}
+
 int transport_start_client(struct transport *t, struct tls_identity *id, enum tls_alpn alpn, const char *sni,
 			   const char *expected_id)
 {
 	struct str wire = tls_alpn_wire(alpn);
-	int r = transport_tls_new(t, id, false);
+	int r = transport_tls_new(t, id->client, id, false);
 
 	if (r < 0)
 		return r;
@@ -324,10 +333,27 @@ int transport_start_client(struct transport *t, struct tls_identity *id, enum tl
 	if ((wire.n && SSL_set_alpn_protos(t->ssl, (const unsigned char *)wire.p, (unsigned int)wire.n) != 0) ||
 	    (sni && *sni && SSL_set_tlsext_host_name(t->ssl, sni) != 1))
 		return -ENOMEM;
-	if (t->state == TRANSPORT_OPEN) {
-		t->state = TRANSPORT_HANDSHAKE;
-		transport_poke(t);
-	}
+	client_began(t);
+	return 0;
+}
+
+int transport_start_origin(struct transport *t, const struct transport_origin *o)
+{
+	struct str wire = o->alpn == TLS_ALPN_H2    ? STR("\x02h2\x08http/1.1") :
+			  o->alpn == TLS_ALPN_HTTP1 ? STR("\x08http/1.1") :
+						      STR("");
+	int r = transport_tls_new(t, o->ctx, NULL, false);
+
+	if (r < 0)
+		return r;
+	if ((wire.n && SSL_set_alpn_protos(t->ssl, (const unsigned char *)wire.p, (unsigned int)wire.n) != 0) ||
+	    SSL_set_tlsext_host_name(t->ssl, o->hostname) != 1 ||
+	    SSL_set1_host(t->ssl, o->n_names ? o->names[0] : o->hostname) != 1)
+		return -ENOMEM;
+	for (size_t i = 1; i < o->n_names; i++)
+		if (SSL_add1_host(t->ssl, o->names[i]) != 1)
+			return -ENOMEM;
+	client_began(t);
 	return 0;
 }
 

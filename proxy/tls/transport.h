@@ -160,6 +160,18 @@ MUST_CHECK int transport_start_server(struct transport *t, struct tls_identity *
 MUST_CHECK int transport_start_client(struct transport *t, struct tls_identity *id, enum tls_alpn alpn, const char *sni,
 				      const char *expected_id);
 
+/* Somebody else's server, and who it is to prove to be. Borrowed for the call. */
+struct transport_origin {
+	SSL_CTX *ctx;
+	enum tls_alpn alpn;	  /* H2: HTTP/1.1 is offered, too, and alpn says what it came to; HTTP1; NONE: other bytes */
+	const char *hostname;	  /* asked for */
+	const char *const *names; /* one of which its certificate has; none: hostname */
+	size_t n_names;
+};
+
+/** transport_start_origin() - as transport_start_client(), to a server outside of the mesh; transport.peer stays NULL */
+MUST_CHECK int transport_start_origin(struct transport *t, const struct transport_origin *origin);
+
 /** transport_close() - close with FIN, drop what is pending; may be called in any state, also twice */
 void transport_close(struct transport *t);
 /** transport_reset() - as transport_close(), but the peer sees a reset */

@@ -96,14 +96,14 @@ static const BIO_METHOD *bio_method(void)
 	return m;
 }
 
-int transport_tls_new(struct transport *t, struct tls_identity *id, bool is_server)
+int transport_tls_new(struct transport *t, SSL_CTX *ctx, struct tls_identity *id, bool is_server)
 {
 	const BIO_METHOD *method = bio_method();
 	BIO *bio;
 
 	if (!method)
 		return -ENOMEM;
-	t->ssl = SSL_new(is_server ? id->server : id->client);
+	t->ssl = SSL_new(ctx);
 	bio = BIO_new(method);
 	if (!t->ssl || !bio) {
 		BIO_free(bio);
@@ -240,6 +240,50 @@ static int cipher_return(struct transport *t)
 	return 0;
 }
 
+/* A server outside of the mesh: what is wrong with its certificate is for its people to mend. */
+static void origin_refused(struct transport *t)
+{
+	const char *name = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
+	long verdict = SSL_get_verify_result(t->ssl);
+
+	if (verdict == X509_V_OK)
+		return;
+	t->reason = TRM_REASON_BACKEND_CERT;
+	log_limited(LOG_WARN, "certificate of a server refused", "host=\"%s\" why=\"%s\"", name ? name : "",
+		    X509_verify_cert_error_string(verdict));
+}
+
+static void handshake_failed(struct transport *t)
+{
+	unsigned long last = ERR_peek_last_error();
+	char text[160];
+
+	if (!t->identity)
+		origin_refused(t);
+	if (t->reason == TRM_REASON_NONE)
+		t->reason = ERR_GET_REASON(last) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ? TRM_REASON_TLS_PEER_CERT :
+											      TRM_REASON_TLS_HANDSHAKE;
+	ERR_error_string_n(last, text, sizeof(text));
+	ERR_clear_error();
+	log_debug("handshake failed", "fd=%d error=%d tls=\"%s\"", t->fd, t->error, text);
+	t->state = TRANSPORT_FAILED;
+}
+
+static void handshake_done(struct transport *t)
+{
+	const unsigned char *p = NULL;
+	struct str name;
+	unsigned int n = 0;
+
+	SSL_get0_alpn_selected(t->ssl, &p, &n);
+	name = (struct str){ (const char *)p, n };
+	if (t->identity)
+		t->alpn = tls_alpn_from(name);
+	else
+		t->alpn = str_eq(name, STR("h2")) ? TLS_ALPN_H2 : TLS_ALPN_HTTP1;
+	t->state = TRANSPORT_OPEN;
+}
+
 void transport_tls_handshake(struct transport *t)
 {
 	int r, err;
@@ -266,28 +310,12 @@ void transport_tls_handshake(struct transport *t)
 	}
 	if (cipher_return(t) < 0)
 		t->error = -ENOMEM;
-	if (t->error == 0 && !t->peer)
+	if (t->error == 0 && t->identity && !t->peer)
 		t->error = -EPROTO;
-	if (t->error < 0) {
-		unsigned long last = ERR_peek_last_error();
-		char text[160];
-
-		if (t->reason == TRM_REASON_NONE)
-			t->reason = ERR_GET_REASON(last) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ?
-					    TRM_REASON_TLS_PEER_CERT :
-					    TRM_REASON_TLS_HANDSHAKE;
-		ERR_error_string_n(last, text, sizeof(text));
-		ERR_clear_error();
-		log_debug("handshake failed", "fd=%d error=%d tls=\"%s\"", t->fd, t->error, text);
-		t->state = TRANSPORT_FAILED;
-	} else {
-		const unsigned char *name = NULL;
-		unsigned int n = 0;
-
-		SSL_get0_alpn_selected(t->ssl, &name, &n);
-		t->alpn = tls_alpn_from((struct str){ (const char *)name, n });
-		t->state = TRANSPORT_OPEN;
-	}
+	if (t->error < 0)
+		handshake_failed(t);
+	else
+		handshake_done(t);
 	t->identity = tls_identity_unref(t->identity);
 }
 

@@ -5,7 +5,8 @@
 
 #include "proxy/tls/transport.h"
 
-MUST_CHECK int transport_tls_new(struct transport *t, struct tls_identity *id, bool is_server);
+/* @id: NULL: to a server outside of the mesh */
+MUST_CHECK int transport_tls_new(struct transport *t, SSL_CTX *ctx, struct tls_identity *id, bool is_server);
 void transport_tls_free(struct transport *t);
 /* Goes on with the handshake; sets state, error and reason. */
 void transport_tls_handshake(struct transport *t);

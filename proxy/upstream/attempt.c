@@ -70,8 +70,9 @@ static void attempt_start(struct exchange *x)
 	x->conn->endpoint = x->target.addr;
 	if (x->conn->direction == OBSERVE_OUTBOUND) {
 		x->conn->mtls = x->target.mtls;
-		x->conn->tls_version = x->target.mtls ? "TLSv1.3" : "";
+		x->conn->tls_version = x->target.mtls ? "TLSv1.3" : x->target.tls ? "TLS" : "";
 	}
+	x->req.is_https = x->target.tls != NULL;
 	if (x->target.hbone) {
 		const struct http_field *f = http_head_find(&x->req, HTTP_FIELD_TRACEPARENT);
 
@@ -92,9 +93,17 @@ static void attempt_start(struct exchange *x)
 		x->down->ops->read_resume(x->down);
 }
 
+/* To a server of somebody else's: may its ALPN choose the version? */
+static bool may_be_h1(const struct exchange *x)
+{
+	return x->target.tls && !x->is_grpc && !app_is_h2(x->target.port->protocol);
+}
+
 /*
  * Which version goes out: that which came in, unless the port's declaration says that the app speaks another. A port of
  * HTTP/1.1 still gets gRPC in HTTP/2, for there is no other gRPC; WebSocket goes as an Upgrade but where HTTP/2 is declared.
+ * Servers outside of the mesh that speak TLS choose from what came in and HTTP/1.1.
+ *
  * Between proxies it may be HTTP/2 all the same, where the mesh is set so and the other proxy knows from the port's declaration
  * what its app speaks.
  */
@@ -108,6 +117,8 @@ static bool wants_h2(const struct exchange *x, enum app_protocol declared, bool 
 		return x->req.version == HTTP_2 && declared_h2;
 	if (declared_h2)
 		return true;
+	if (may_be_h1(x) && tls_origins_is_h1(&x->w->origins, x->target.tls->key, loop_now_ns(x->w->loop)))
+		return false;
 	return is_h2 && !(to_app && declared == APP_HTTP1 && !x->is_grpc);
 }
 
@@ -208,6 +219,14 @@ void attempt_failed(struct exchange *x, enum trm_reason reason, uint16_t status)
 	if (u)
 		u->stream.ops->release(&u->stream, false);
 	x->reason = reason;
+	if (reason == TRM_REASON_BACKEND_NO_H2) {
+		tls_origins_note_h1(&x->w->origins, x->target.tls->key, loop_now_ns(x->w->loop));
+		if (again && may_be_h1(x)) {
+			attempt_next(x);
+			return;
+		}
+		again = false;
+	}
 	if (!again) {
 		exchange_reply(x, status, reason);
 		return;

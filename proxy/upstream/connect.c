@@ -18,6 +18,28 @@ static bool has_client(const struct target *target)
 	return !addr_ip_eq(&target->client, &none);
 }
 
+static int tls_start(struct worker *w, struct transport *t, const struct target *target, enum tls_alpn alpn,
+		     const char *expected_id)
+{
+	struct transport_origin origin = { .alpn = alpn };
+	char sni[TARGET_SNI_BYTES];
+	int r;
+
+	if (target->mtls) {
+		target_sni(target, sni);
+		return transport_start_client(t, w->identity, alpn, sni, expected_id);
+	}
+	if (!target->tls)
+		return 0;
+	r = tls_origins_get(&w->origins, target->tls->ca_pem, &origin.ctx);
+	if (r < 0)
+		return r;
+	origin.hostname = target->tls->hostname;
+	origin.names = target->tls->names;
+	origin.n_names = target->tls->n_names;
+	return transport_start_origin(t, &origin);
+}
+
 int connect_start(struct worker *w, struct transport *t, const struct target *target, enum tls_alpn alpn,
 		  const char *expected_id, void (*on_event)(struct transport *t), enum trm_reason *ret_reason)
 {
@@ -41,16 +63,11 @@ int connect_start(struct worker *w, struct transport *t, const struct target *ta
 							     TRM_REASON_CONNECT_FAILED;
 		return r;
 	}
-	if (target->mtls) {
-		char sni[TARGET_SNI_BYTES];
-
-		target_sni(target, sni);
-		r = transport_start_client(t, w->identity, alpn, sni, expected_id);
-		if (r < 0) {
-			*ret_reason = TRM_REASON_NO_MEMORY;
-			transport_close(t);
-			return r;
-		}
+	r = tls_start(w, t, target, alpn, expected_id);
+	if (r < 0) {
+		*ret_reason = r == -EINVAL ? TRM_REASON_BACKEND_POLICY : TRM_REASON_NO_MEMORY;
+		transport_close(t);
+		return r;
 	}
 	*ret_reason = TRM_REASON_NONE;
 	return 0;

@@ -13,9 +13,9 @@
 #define HANDSHAKE_TIMEOUT_MS	 10000
 
 /**
- * connect_start() - dial @target, under the mesh's TLS where it says so
+ * connect_start() - dial @target, under the mesh's TLS where it says so, or its own
  * @expected_id:  mtls: text that lives as long as @t; NULL otherwise
- * @alpn:         mtls: protocol to offer
+ * @alpn:         mtls, tls: protocol to offer
  * @ret_reason:   why it failed
  *
  * To an endpoint that speaks HBONE: by a tunnel, and @t carries what goes through it.

@@ -436,7 +436,7 @@ int h1_client_open(struct worker *w, const struct target *target, bool fresh, st
 	struct pool_link *l;
 	int r;
 
-	pool_key_fill(&key, target, target->mtls ? TLS_ALPN_ISTIO_HTTP1 : TLS_ALPN_NONE);
+	pool_key_fill(&key, target, target->mtls ? TLS_ALPN_ISTIO_HTTP1 : target->tls ? TLS_ALPN_HTTP1 : TLS_ALPN_NONE);
 	l = fresh ? NULL : upstream_pool_take(&w->pool, &key);
 	if (l) {
 		c = container_of(l, struct h1_client, link);

@@ -148,8 +148,8 @@ static void client_step(struct h2_client *c)
 	if (r != 0)
 		return;
 	if (!c->opened) {
-		if (c->t.ssl && c->t.alpn != c->kind->alpn) {
-			client_lost(c, TRM_REASON_TLS_HANDSHAKE, 503);
+		if (c->t.ssl && c->t.alpn != c->link.host->key.alpn) {
+			client_lost(c, c->link.host->key.tls ? TRM_REASON_BACKEND_NO_H2 : TRM_REASON_TLS_HANDSHAKE, 503);
 			return;
 		}
 		client_opened(c);
@@ -269,7 +269,7 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	list_init(&c->streams);
 	deadline_init(&c->deadline, w->loop, on_due);
 	c->kind = kind;
-	c->is_local = target->is_local || !target->mtls;
+	c->is_local = target->is_local || (!target->mtls && !target->tls);
 	settings.window_max = c->is_local ? 0 : H2_WINDOW_MAX;
 	r = h2_conn_init(&c->h2, false, &settings, kind->ops);
 	c->h2.budget = &w->stalls;
@@ -295,7 +295,7 @@ int h2_client_get(struct worker *w, const struct target *target, const struct h2
 	struct pool_key key;
 	struct pool_link *l;
 
-	pool_key_fill(&key, target, kind->alpn);
+	pool_key_fill(&key, target, target->tls ? TLS_ALPN_H2 : kind->alpn);
 	l = fresh ? NULL : upstream_pool_take(&w->pool, &key);
 	*ret_reused = l && container_of(l, struct h2_client, link)->opened;
 	if (!l)

@@ -48,7 +48,7 @@ void pool_key_fill(struct pool_key *key, const struct target *t, uint8_t alpn)
 		uint8_t mtls, alpn;
 	} flat = { .port = t->addr.port, .mtls = t->mtls, .alpn = alpn };
 
-	*key = (struct pool_key){ .addr = t->addr, .mtls = t->mtls, .hbone = t->hbone, .alpn = alpn };
+	*key = (struct pool_key){ .addr = t->addr, .mtls = t->mtls, .hbone = t->hbone, .alpn = alpn, .tls = t->tls ? t->tls->key | 1 : 0 };
 	key->spiffe_id = t->mtls && t->spiffe_id ? t->spiffe_id : "";
 	memcpy(key->client_ip, t->client.ip, sizeof(key->client_ip));
 	memcpy(flat.ip, t->addr.ip, sizeof(flat.ip));
@@ -62,6 +62,7 @@ static bool host_eq(const struct hash_node *node, const void *key)
 	const struct pool_key *k = key;
 
 	return addr_eq(&h->key.addr, &k->addr) && h->key.mtls == k->mtls && h->key.hbone == k->hbone && h->key.alpn == k->alpn &&
+	       h->key.tls == k->tls &&
 	       memcmp(h->key.client_ip, k->client_ip, sizeof(k->client_ip)) == 0 &&
 	       strcmp(h->spiffe_id, k->spiffe_id) == 0;
 }

@@ -26,6 +26,7 @@ struct pool_key {
 	uint8_t client_ip[16];
 	bool mtls, hbone;
 	uint8_t alpn;	       /* enum tls_alpn */
+	uint64_t tls;	       /* backend_tls.key; 0: not TLS of its own */
 	const char *spiffe_id; /* "" when none is demanded */
 	uint64_t hash;
 };

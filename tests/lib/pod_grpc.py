@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A second, independent gRPC library (grpcio, in C++) on the same service as tests/peers/echo; runs inside workloads.
 
-    pod_grpc.py serve PORT                  Chat and Fail
+    pod_grpc.py serve PORT [CRT KEY]        Chat and Fail; under TLS
     pod_grpc.py FUNCTION JSON-ARGUMENTS     a caller; the result is printed as JSON
 
 The messages are protobuf's wrappers, one field each: written by hand here.
@@ -52,7 +52,7 @@ def text_of(raw):
     return raw[varint_at(raw, 1)[1]:].decode() if raw else ""
 
 
-def serve(port):
+def serve(port, crt=None, key=None):
     def chat(numbers, call):
         call.send_initial_metadata([(k, v) for k, v in call.invocation_metadata() if k.startswith("x-echo-")])
         yield from numbers
@@ -68,7 +68,11 @@ def serve(port):
         "Chat": grpc.stream_stream_rpc_method_handler(chat, number_of, number_put),
         "Fail": grpc.unary_unary_rpc_method_handler(fail, text_of, text_put),
     })])
-    assert server.add_insecure_port(f"[::]:{port}")
+    if crt:
+        with open(key, "rb") as k, open(crt, "rb") as c:
+            assert server.add_secure_port(f"[::]:{port}", grpc.ssl_server_credentials([(k.read(), c.read())]))
+    else:
+        assert server.add_insecure_port(f"[::]:{port}")
     server.start()
     server.wait_for_termination()
 
@@ -150,5 +154,5 @@ def metadata(target):
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(int(sys.argv[2]))
+        serve(int(sys.argv[2]), *sys.argv[3:])
     print(json.dumps(globals()[sys.argv[1]](**json.loads(sys.argv[2]))), flush=True)
