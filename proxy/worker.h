@@ -24,7 +24,7 @@
 
 struct exchange;
 
-#define WORKER_EXCHANGES_KEPT 8
+#define WORKER_EXCHANGES_KEPT 64
 
 struct worker {
 	struct loop *loop;

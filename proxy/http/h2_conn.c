@@ -425,7 +425,8 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	c->heads_left = UINT32_MAX;
 	if (!cb || !o)
 		return -ENOMEM;
-	r = is_server ? nghttp2_session_server_new2(&c->session, cb, c, o) : nghttp2_session_client_new2(&c->session, cb, c, o);
+	r = is_server ? nghttp2_session_server_new3(&c->session, cb, c, o, h2_mem()) :
+			nghttp2_session_client_new3(&c->session, cb, c, o, h2_mem());
 	if (r < 0)
 		return -ENOMEM;
 	r = settings_submit(c, settings);

@@ -9,6 +9,9 @@
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd, size_t n,
 		    nghttp2_data_source *source, void *user);
 
+/** h2_mem() - the memory that sessions are to use */
+nghttp2_mem *h2_mem(void);
+
 #define H2_CONTINUATIONS_MAX 8
 
 /** h2_conn_over() - end the connection by GOAWAY with @code; h2_conn_read() says so. @why: constant, for the log */

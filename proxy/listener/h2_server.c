@@ -9,7 +9,7 @@
 #include "proxy/listener/h2_server.h"
 
 #define READS_PER_TURN	 10
-#define HEADS_PER_TURN	 10 /* new requests: one caller's many do not hold up the others' few */
+#define HEADS_PER_TURN	 H2_STREAMS_MAX /* new requests: a caller with many does not hold up the others, nor do those that are reset at once */
 #define AGE_MS		 3600000 /* less up to a fifth, at random: callers of the mesh get to balance anew */
 #define GOING_MS	 1000 /* between "we are going" and "no more" */
 

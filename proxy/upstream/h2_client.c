@@ -57,7 +57,7 @@ static void client_lost(struct h2_client *c, enum trm_reason reason, uint16_t st
 static void idle_arm(struct h2_client *c)
 {
 	deadline_set(&c->deadline, c->n_streams > 0 ? H2_PING_QUIET_MS :
-				   c->is_local	    ? H2_CLIENT_LOCAL_IDLE_MS :
+				   c->is_app	    ? H2_CLIENT_LOCAL_IDLE_MS :
 						      H2_CLIENT_IDLE_MS);
 }
 
@@ -208,7 +208,7 @@ static void on_write(struct loop_task *task)
 	client_run(container_of(task, struct h2_client, write), write_step);
 }
 
-/* Nothing came for a while. Applications on this machine are not asked: gRPC servers take PINGs amiss. */
+/* Nothing came for a while. Apps are not asked, wherever they are: gRPC servers take PINGs amiss that follow no DATA of theirs. */
 static void quiet_step(struct h2_client *c)
 {
 	if (c->n_streams == 0) {
@@ -216,7 +216,7 @@ static void quiet_step(struct h2_client *c)
 		return;
 	}
 	idle_arm(c);
-	if (c->is_local || c->heard_bytes != c->t.received_bytes) {
+	if (c->is_app || c->heard_bytes != c->t.received_bytes) {
 		c->heard_bytes = c->t.received_bytes;
 		return;
 	}
@@ -269,8 +269,8 @@ static int client_dial(struct worker *w, const struct target *target, const stru
 	list_init(&c->streams);
 	deadline_init(&c->deadline, w->loop, on_due);
 	c->kind = kind;
-	c->is_local = target->is_local || (!target->mtls && !target->tls);
-	settings.window_max = c->is_local ? 0 : H2_WINDOW_MAX;
+	c->is_app = !target->mtls;
+	settings.window_max = target->is_local ? 0 : H2_WINDOW_MAX;
 	r = h2_conn_init(&c->h2, false, &settings, kind->ops);
 	c->h2.budget = &w->stalls;
 	if (r == 0)

@@ -53,7 +53,7 @@ struct h2_client {
 	bool connected; /* until open: the handshake has begun */
 	bool settled;	/* the peer's SETTINGS are here */
 	bool opened, going; /* going: no new streams */
-	bool is_local;
+	bool is_app; /* no proxy is at the other end */
 	bool ack_wanted; /* an app's response has come in part: see transport_ack_now() */
 	bool busy, dead;
 };

@@ -98,7 +98,7 @@ static void on_batch_end(struct h2_stream *h2)
 
 	if (!k)
 		return;
-	if (s->c->is_local && s->up.answered && !s->acked && !h2->recv_end)
+	if (s->c->is_app && s->up.answered && !s->acked && !h2->recv_end)
 		s->acked = s->c->ack_wanted = true;
 	if (k->ops->may_read(k))
 		h2_stream_consume(h2);
