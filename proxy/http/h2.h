@@ -93,6 +93,8 @@ struct h2_conn {
 	struct h2_stall_budget *budget; /* NULL: without end. Set by the owner after h2_conn_init() */
 	struct h2_window window;
 	size_t grown; /* of conn_bytes, above what it began with */
+	uint32_t stream_window; /* what streams begin with */
+	uint32_t stretched;	/* all that theirs have beyond that */
 	struct h2_guard guard;
 	struct h2_scan scan;
 	struct {
@@ -142,6 +144,7 @@ struct h2_stream {
 	struct h2_trailers *trailers_out;
 	uint32_t reset_code;
 	uint32_t unconsumed; /* received bytes whose room was not given back */
+	uint32_t stretch;    /* of its window, beyond what it began with */
 	uint32_t borrowed;   /* of these: from the budget; the connection has its room back */
 	uint32_t empty_run;
 	uint16_t n_interim;

@@ -260,7 +260,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
 		(void)nghttp2_session_consume_connection(session, n);
 		return 0;
 	}
-	if (c->stalls_alone && (!c->budget || c->budget->used + n <= c->budget->max_bytes)) {
+	if (c->stalls_alone && s->borrowed + n <= c->stream_window && (!c->budget || c->budget->used + n <= c->budget->max_bytes)) {
 		(void)nghttp2_session_consume_connection(session, n);
 		s->borrowed += (uint32_t)n;
 		if (c->budget)
@@ -333,6 +333,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 		return 0;
 	s->closed = true;
 	s->id = 0;
+	h2_stream_unstretch(s);
 	h2_stream_unkeep(s);
 	s->reset_code = code;
 	s->unprocessed = code == NGHTTP2_REFUSED_STREAM || (!c->is_server && c->goaway_received && id > c->goaway_id);
@@ -418,6 +419,7 @@ int h2_conn_init(struct h2_conn *c, bool is_server, const struct h2_settings *se
 	*c = (struct h2_conn){ .ops = ops, .is_server = is_server, .stalls_alone = settings->stalls_alone, .goaway_id = INT32_MAX };
 	c->window = (struct h2_window){ .stream_bytes = settings->stream_window, .conn_bytes = settings->conn_window,
 					.stream_max = settings->window_max };
+	c->stream_window = settings->stream_window;
 	list_init(&c->closed);
 	list_init(&c->drained);
 	list_init(&c->touched);

@@ -41,6 +41,12 @@ void h2_conn_window_received(struct h2_conn *c, size_t n);
 /** h2_conn_window_answered() - the answer to a PING: was it a measurement's? */
 bool h2_conn_window_answered(struct h2_conn *c, const uint8_t opaque[8]);
 
+/** h2_stream_stretch() - its bytes are taken: its window may follow the path */
+void h2_stream_stretch(struct h2_stream *s);
+
+/** h2_stream_unstretch() - it has ended: others may have its share */
+void h2_stream_unstretch(struct h2_stream *s);
+
 /** h2_conn_may_give_data() - in h2_conn_write(): is there room for DATA? */
 bool h2_conn_may_give_data(const struct h2_conn *c);
 

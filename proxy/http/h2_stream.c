@@ -63,6 +63,8 @@ void h2_stream_consume_bytes(struct h2_stream *s, size_t n)
 		(void)nghttp2_session_consume(session, s->id, own);
 	else if (own > 0)
 		(void)nghttp2_session_consume_connection(session, own);
+	if (n > 0 && !s->detached)
+		h2_stream_stretch(s);
 }
 
 void h2_stream_consume(struct h2_stream *s)
@@ -89,6 +91,7 @@ void h2_stream_done(struct h2_stream *s, uint32_t code)
 		c->n_streams--;
 		s->id = 0;
 	}
+	h2_stream_unstretch(s);
 	outgoing_drop(s);
 }
 

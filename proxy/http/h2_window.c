@@ -36,5 +36,5 @@ uint32_t h2_window_answered(struct h2_window *w, uint64_t now_ns)
 
 uint32_t h2_window_conn(const struct h2_window *w, uint32_t stream_bytes)
 {
-	return MAX(w->conn_bytes, stream_bytes * 2);
+	return MAX(w->conn_bytes, stream_bytes * 4);
 }

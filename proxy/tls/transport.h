@@ -26,7 +26,8 @@
 #include "trammel/reason.h"
 
 #define TRANSPORT_READ_BYTES (32 * 1024) /* of one read: bounds what a blocked destination must keep */
-#define TRANSPORT_OUT_BYTES  (1280 * 1024) /* the largest window of a stream that goes on here, and a head */
+/* The largest window of a stream that goes on here (512 KiB), each byte of it a chunk of HTTP/1.1 if its sender likes, and a head */
+#define TRANSPORT_OUT_BYTES  (4 * 1024 * 1024)
 #define TRANSPORT_SPARES     4
 
 /* Scratch memory and tables of one worker. */

@@ -98,7 +98,7 @@ void exchange_cut(struct exchange *x, enum trm_reason reason)
 
 	if (x->reason == TRM_REASON_NONE)
 		x->reason = reason;
-	if (x->is_grpc && x->resp_begun && !x->resp_done && cut_dress(x, trailers) == 0)
+	if (x->is_grpc && x->resp_begun && !x->resp_done && !x->tunnel && cut_dress(x, trailers) == 0)
 		(void)x->down->ops->send_end(x->down, trailers, ARRAY_SIZE(trailers)); /* else it is reset */
 	exchange_finish(x, false);
 }
