@@ -364,6 +364,35 @@ static void slices_compare(struct apply *a)
 	}
 }
 
+static bool has_port_named(const struct service *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_ports; i++)
+		if (strcmp(s->ports[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* A policy for what is not there looks like TLS where there is none. */
+static void backend_tls_compare(struct apply *a)
+{
+	for (size_t i = 0; i < a->next.n; i++) {
+		const struct resource *r = a->next.items[i];
+
+		for (size_t k = 0; r->kind == RESOURCE_BACKEND_TLS_POLICY && k < r->backend_tls.n_targets; k++) {
+			const struct backend_tls_target *t = &r->backend_tls.targets[k];
+			const struct resource *svc = resource_list_find(&a->next, RESOURCE_SERVICE, r->namespace, t->service);
+
+			if (!svc)
+				complain(a, NULL, r, "spec.targetRefs", false,
+					 str_printf("has no effect: there is no Service %s/%s", r->namespace, t->service));
+			else if (t->section[0] && !has_port_named(&svc->service, t->section))
+				complain(a, NULL, r, "spec.targetRefs", false,
+					 str_printf("has no effect: Service %s/%s has no port called \"%s\"", r->namespace,
+						    t->service, t->section));
+		}
+	}
+}
+
 /* Step 6: into force */
 
 static int complaints_merge(struct apply *a, struct complaint_list *ret)
@@ -449,6 +478,7 @@ static int apply_run(struct apply *a, const struct model_set *set)
 	if (r == 0)
 		r = addresses_deal(&a->m->settings, &a->m->resources, &a->next, on_range_full, a);
 	slices_compare(a);
+	backend_tls_compare(a);
 	r = r ? r : a->err;
 	if (r == 0)
 		r = complaints_merge(a, &complaints);

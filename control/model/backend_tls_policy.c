@@ -6,10 +6,10 @@
  * the policy's own namespace, which may come later, or not: a policy whose bundle is missing fails requests, never trust.
  */
 #include <string.h>
+#include "base/addr.h"
 #include "control/model/kind.h"
 
 #define TARGETS_MAX 16
-#define BUNDLES_MAX 8
 #define NAMES_MAX   5
 
 static const struct member spec_members[] = {
@@ -91,7 +91,7 @@ static void bundles_read(struct check *c, const struct field *validation, struct
 				    "missing: name ConfigMaps that hold ca.crt, or set wellKnownCACertificates: System");
 		return;
 	}
-	if (!list_begin(c, validation, "caCertificateRefs", BUNDLES_MAX, &list))
+	if (!list_begin(c, validation, "caCertificateRefs", BACKEND_TLS_BUNDLES_MAX, &list))
 		return;
 	p->bundles = check_alloc(c, field_count(&list), sizeof(*p->bundles));
 	for (size_t i = 0; p->bundles && i < field_count(&list); i++) {
@@ -100,6 +100,21 @@ static void bundles_read(struct check *c, const struct field *validation, struct
 		if (field_members(c, &item, bundle_members, ARRAY_SIZE(bundle_members)))
 			p->n_bundles += ref_read(c, &item, "ConfigMap", &p->bundles[p->n_bundles]);
 	}
+}
+
+/* RFC 6066 section 3: what is asked for is a name, never an address. */
+static const char *host_read(struct check *c, const struct field *f)
+{
+	const char *name = NULL;
+	struct addr addr;
+
+	if (!field_string(c, f, &name) || !field_is_dns_subdomain(c, f, name))
+		return NULL;
+	if (addr_parse_ip(str_from(name), &addr) == 0) {
+		field_refuse(c, f, "is an address: the name in the certificate is needed");
+		return NULL;
+	}
+	return check_strdup(c, name);
 }
 
 /* Where there are some, they are the names that count, and hostname is what is asked for alone. */
@@ -112,7 +127,7 @@ static void names_read(struct check *c, const struct field *validation, struct b
 	p->names = check_alloc(c, field_count(&list), sizeof(*p->names));
 	for (size_t i = 0; p->names && i < field_count(&list); i++) {
 		struct field item = field_item(&list, i), f;
-		const char *type = "", *name = NULL;
+		const char *type = "";
 
 		if (!field_members(c, &item, name_members, ARRAY_SIZE(name_members)))
 			continue;
@@ -123,8 +138,8 @@ static void names_read(struct check *c, const struct field *validation, struct b
 		}
 		if (!field_get(&item, "hostname", &f))
 			field_refuse_member(c, &item, "hostname", "missing");
-		else if (field_string(c, &f, &name) && field_is_dns_subdomain(c, &f, name))
-			p->n_names += (p->names[p->n_names] = check_strdup(c, name)) != NULL;
+		else
+			p->n_names += (p->names[p->n_names] = host_read(c, &f)) != NULL;
 	}
 }
 
@@ -132,7 +147,7 @@ void backend_tls_policy_parse(struct check *c, const struct field *root, struct 
 {
 	struct backend_tls_policy *p = &r->backend_tls;
 	struct field spec, validation, f;
-	const char *name = NULL;
+	const char *host;
 
 	p->hostname = "";
 	if (!field_get_object(c, root, "spec", &spec)) {
@@ -150,8 +165,8 @@ void backend_tls_policy_parse(struct check *c, const struct field *root, struct 
 	(void)field_members(c, &validation, validation_members, ARRAY_SIZE(validation_members));
 	if (!field_get(&validation, "hostname", &f))
 		field_refuse_member(c, &validation, "hostname", "missing: the name that is asked for, and that the certificate has");
-	else if (field_string(c, &f, &name) && field_is_dns_subdomain(c, &f, name))
-		p->hostname = check_strdup(c, name);
+	else if ((host = host_read(c, &f)))
+		p->hostname = host;
 	bundles_read(c, &validation, p);
 	names_read(c, &validation, p);
 }

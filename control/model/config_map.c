@@ -69,12 +69,15 @@ static bool bundle_read(struct check *c, const struct field *root, struct config
 {
 	const char *text = NULL;
 	struct field data, f;
+	int n;
 
 	if (!field_get(root, "data", &data) || !json_is_object(data.value) || !field_get(&data, "ca.crt", &f))
 		return false;
 	if (!field_string(c, &f, &text))
 		return true;
-	if (x509_bundle_count(str_from(text)) <= 0)
+	n = x509_bundle_count(str_from(text));
+	config->n_certs = (unsigned int)MAX(n, 0);
+	if (n <= 0)
 		field_refuse(c, &f, "holds no certificate in PEM that can be read, or more than %d", X509_BUNDLE_MAX);
 	config->ca_pem = check_strdup(c, text);
 	return true;

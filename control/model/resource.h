@@ -109,6 +109,7 @@ struct peer_authentication {
 /* The mesh's settings, or roots of somebody's certificates. */
 struct config_map {
 	const char *ca_pem; /* data["ca.crt"], with a certificate at least; NULL: settings */
+	unsigned int n_certs;
 	bool refuse_unknown, h2_upgrade;
 	struct addr *dns_upstream; /* with port */
 	size_t n_dns_upstream;
@@ -118,6 +119,8 @@ struct backend_tls_target {
 	const char *service; /* of the policy's namespace */
 	const char *section; /* name of its port; "": all */
 };
+
+#define BACKEND_TLS_BUNDLES_MAX 8
 
 struct backend_tls_policy {
 	struct backend_tls_target *targets;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include "trammel/publish.pb-c.h"
 
+#define TLS_MAX 16 /* 256 KiB of roots each */
+
 #define P(name) ((char *)(uintptr_t)(name)) /* protobuf-c's structs are not const; packing does not write */
 
 /* The hash of a version: FNV-1a, 64 bits. Never 0, which means "none". */
@@ -248,7 +250,14 @@ static int dns_cut(struct cut *c, const struct mesh_snapshot *s, const char *nam
 
 /* svc/ and eps/ */
 
-static Trammel__V1__BackendTls *tls_fill(const struct mesh_backend_tls *from, Trammel__V1__BackendTls *to)
+/* Each policy once, however many ports it holds for. */
+struct tls_list {
+	const struct mesh_backend_tls *from[TLS_MAX + 1];
+	Trammel__V1__BackendTls to[TLS_MAX + 1], *to_p[TLS_MAX + 1];
+	size_t n;
+};
+
+static void tls_fill(const struct mesh_backend_tls *from, Trammel__V1__BackendTls *to)
 {
 	trammel__v1__backend_tls__init(to);
 	to->hostname = P(from->hostname);
@@ -256,7 +265,26 @@ static Trammel__V1__BackendTls *tls_fill(const struct mesh_backend_tls *from, Tr
 	to->names = (char **)(uintptr_t)from->names;
 	to->ca_pem = P(from->ca_pem);
 	to->error = P(from->error);
-	return to;
+}
+
+/* Its number in the list, from 1; 0: none. Beyond TLS_MAX all are one, and an error: a message has its bounds. */
+static uint32_t tls_number(struct tls_list *l, const struct mesh_backend_tls *tls)
+{
+	static const struct mesh_backend_tls too_many = {
+		.hostname = "too-many", .ca_pem = "", .error = "more than 16 different policies hold for ports of this Service"
+	};
+
+	if (!tls)
+		return 0;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->from[i] == tls || (i == TLS_MAX && l->from[i] == &too_many))
+			return (uint32_t)i + 1;
+	if (l->n == TLS_MAX)
+		tls = &too_many;
+	l->from[l->n] = tls;
+	tls_fill(tls, &l->to[l->n]);
+	l->to_p[l->n] = &l->to[l->n];
+	return (uint32_t)++l->n;
 }
 
 static int service_cut(struct cut *c, const struct mesh_service *svc)
@@ -266,7 +294,7 @@ static int service_cut(struct cut *c, const struct mesh_service *svc)
 	_cleanup_(freep) ProtobufCBinaryData *addresses = addresses_new(svc->addresses, svc->n_addresses);
 	_cleanup_(freep) Trammel__V1__ServicePort *ports = calloc(svc->n_ports + 1, sizeof(*ports));
 	_cleanup_(freep) Trammel__V1__ServicePort **ports_p = calloc(svc->n_ports + 1, sizeof(*ports_p));
-	_cleanup_(freep) Trammel__V1__BackendTls *tls = calloc(svc->n_ports + 1, sizeof(*tls));
+	_cleanup_(freep) struct tls_list *tls = calloc(1, sizeof(*tls));
 
 	if (!addresses || !ports || !ports_p || !tls)
 		return -ENOMEM;
@@ -275,8 +303,7 @@ static int service_cut(struct cut *c, const struct mesh_service *svc)
 		ports[i].port = svc->ports[i].port;
 		ports[i].name = P(svc->ports[i].name);
 		ports[i].protocol = (Trammel__V1__AppProtocol)svc->ports[i].protocol;
-		if (svc->ports[i].tls)
-			ports[i].tls = tls_fill(svc->ports[i].tls, &tls[i]);
+		ports[i].tls = tls_number(tls, svc->ports[i].tls);
 		ports_p[i] = &ports[i];
 	}
 	s.namespace_ = P(svc->namespace);
@@ -286,6 +313,8 @@ static int service_cut(struct cut *c, const struct mesh_service *svc)
 	s.n_ports = svc->n_ports;
 	s.ports = ports_p;
 	s.headless = svc->headless;
+	s.n_tls = tls->n;
+	s.tls = tls->to_p;
 	r.kind_case = TRAMMEL__V1__RESOURCE__KIND_SERVICE;
 	r.service = &s;
 	return cut_pack(c, &r);

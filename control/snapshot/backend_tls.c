@@ -8,7 +8,10 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "base/x509/bundle.h"
 #include "control/snapshot/build.h"
+
+#define BUNDLE_MAX_BYTES (256 * 1024) /* of all ConfigMaps of a policy: each proxy that calls the service has them */
 
 struct backend_tls_entry {
 	struct hash_node node;
@@ -18,8 +21,13 @@ struct backend_tls_entry {
 
 struct backend_tls_use {
 	struct backend_tls_use *next;
-	const struct resource *policy;
+	struct policy_use *policy;
 	const char *section;
+};
+
+/* Made when a port is found that it holds for. */
+struct policy_use {
+	const struct resource *resource;
 	const struct mesh_backend_tls *tls;
 };
 
@@ -43,36 +51,98 @@ static struct backend_tls_entry *entry_find(const struct build *b, const char *n
 	return n ? container_of(n, struct backend_tls_entry, node) : NULL;
 }
 
-static const char *text_join(struct pool *p, const char *a, const char *b)
-{
-	size_t n_a = strlen(a), n_b = strlen(b) + 1;
-	char *text = pool_alloc(p, n_a + n_b);
+/* ConfigMaps that are named together, as one text: many policies name the same, and public sets are large. */
+struct bundle {
+	struct hash_node node;
+	const char *names; /* "NAMESPACE/NAME/NAME" */
+	const char *pem, *error;
+};
 
+static bool bundle_eq(const struct hash_node *n, const void *key)
+{
+	return strcmp(container_of(n, struct bundle, node)->names, key) == 0;
+}
+
+static char *names_join(struct build *b, const struct resource *policy)
+{
+	const struct backend_tls_policy *p = &policy->backend_tls;
+	size_t n = strlen(policy->namespace) + 1, at;
+	char *text;
+
+	for (size_t i = 0; i < p->n_bundles; i++)
+		n += 1 + strlen(p->bundles[i]);
+	text = pool_alloc(&b->scratch, n);
 	if (!text)
 		return NULL;
-	memcpy(text, a, n_a);
-	memcpy(text + n_a, b, n_b);
+	at = strlen(policy->namespace);
+	memcpy(text, policy->namespace, at + 1);
+	for (size_t i = 0; i < p->n_bundles; i++) {
+		text[at++] = '/';
+		memcpy(text + at, p->bundles[i], strlen(p->bundles[i]) + 1);
+		at += strlen(p->bundles[i]);
+	}
 	return text;
 }
 
-/* All bundles as one text; *ret_error where one is not there. */
-static const char *bundles_join(struct build *b, const struct resource *policy, const char **ret_error)
+/* The text, or why there is none. */
+static int bundle_fill(struct build *b, const struct resource *policy, struct bundle *to)
 {
 	const struct backend_tls_policy *p = &policy->backend_tls;
-	const char *all = "";
+	const char *parts[BACKEND_TLS_BUNDLES_MAX];
+	size_t n = 1, n_certs = 0;
+	char *text;
 
-	*ret_error = "";
-	for (size_t i = 0; all && i < p->n_bundles; i++) {
+	to->pem = to->error = "";
+	for (size_t i = 0; i < p->n_bundles; i++) {
 		const struct resource *r = model_resource_find(b->model, RESOURCE_CONFIG_MAP, policy->namespace, p->bundles[i]);
 
 		if (!r || !r->config.ca_pem) {
-			*ret_error = text_join(&b->s->pool, "no ConfigMap with ca.crt is called ", p->bundles[i]);
-			return *ret_error ? "" : NULL;
+			static const char says[] = "no ConfigMap with ca.crt is called ";
+			size_t n_name = strlen(p->bundles[i]) + 1;
+
+			text = pool_alloc(&b->s->pool, sizeof(says) - 1 + n_name);
+			if (!text)
+				return -ENOMEM;
+			memcpy(text, says, sizeof(says) - 1);
+			memcpy(text + sizeof(says) - 1, p->bundles[i], n_name);
+			to->error = text;
+			return 0;
 		}
-		all = text_join(&b->s->pool, all, r->config.ca_pem);
-		all = all ? text_join(&b->s->pool, all, "\n") : NULL;
+		parts[i] = r->config.ca_pem;
+		n += strlen(parts[i]) + 1;
+		n_certs += r->config.n_certs;
 	}
-	return all;
+	if (n > BUNDLE_MAX_BYTES || n_certs > X509_BUNDLE_MAX) {
+		to->error = "its ConfigMaps hold more than 256 KiB, or than 512 certificates";
+		return 0;
+	}
+	text = pool_alloc(&b->s->pool, n);
+	if (!text)
+		return -ENOMEM;
+	to->pem = text;
+	for (size_t i = 0; i < p->n_bundles; i++) {
+		memcpy(text, parts[i], strlen(parts[i]));
+		text += strlen(parts[i]);
+		*text++ = '\n';
+	}
+	*text = '\0';
+	return 0;
+}
+
+static const struct bundle *bundle_get(struct build *b, const struct resource *policy)
+{
+	char *names = names_join(b, policy);
+	uint64_t hash = names ? hash_str(str_from(names)) : 0;
+	struct hash_node *n = names ? hash_table_find(&b->bundles, hash, bundle_eq, names) : NULL;
+	struct bundle *made;
+
+	if (n)
+		return container_of(n, struct bundle, node);
+	made = pool_zalloc(&b->scratch, sizeof(*made));
+	if (!names || !made || bundle_fill(b, policy, made) < 0)
+		return NULL;
+	made->names = names;
+	return hash_table_add(&b->bundles, &made->node, hash) == 0 ? made : NULL;
 }
 
 static const struct mesh_backend_tls *tls_make(struct build *b, const struct resource *policy)
@@ -80,12 +150,14 @@ static const struct mesh_backend_tls *tls_make(struct build *b, const struct res
 	const struct backend_tls_policy *p = &policy->backend_tls;
 	struct mesh_backend_tls *tls = pool_zalloc(&b->s->pool, sizeof(*tls));
 	const char **names = pool_zalloc(&b->s->pool, (p->n_names + 1) * sizeof(*names));
+	const struct bundle *bundle = bundle_get(b, policy);
 
-	if (!tls || !names)
+	if (!tls || !names || !bundle)
 		return NULL;
 	tls->hostname = pool_str_dup(&b->s->pool, str_from(p->hostname)).p;
-	tls->ca_pem = bundles_join(b, policy, &tls->error);
-	if (!tls->hostname || !tls->ca_pem)
+	tls->ca_pem = bundle->pem;
+	tls->error = bundle->error;
+	if (!tls->hostname)
 		return NULL;
 	for (size_t i = 0; i < p->n_names; i++) {
 		names[i] = pool_str_dup(&b->s->pool, str_from(p->names[i])).p;
@@ -97,10 +169,9 @@ static const struct mesh_backend_tls *tls_make(struct build *b, const struct res
 	return tls;
 }
 
-static int use_add(struct build *b, const struct resource *policy, const struct backend_tls_target *target,
-		   const struct mesh_backend_tls *tls)
+static int use_add(struct build *b, struct policy_use *policy, const struct backend_tls_target *target)
 {
-	struct backend_tls_entry *e = entry_find(b, policy->namespace, target->service);
+	struct backend_tls_entry *e = entry_find(b, policy->resource->namespace, target->service);
 	struct backend_tls_use *u = pool_zalloc(&b->scratch, sizeof(*u));
 
 	if (!u)
@@ -109,12 +180,12 @@ static int use_add(struct build *b, const struct resource *policy, const struct 
 		e = pool_zalloc(&b->scratch, sizeof(*e));
 		if (!e)
 			return -ENOMEM;
-		e->namespace = policy->namespace;
+		e->namespace = policy->resource->namespace;
 		e->service = target->service;
 		if (hash_table_add(&b->backend_tls, &e->node, pair_hash(e->namespace, e->service)) < 0)
 			return -ENOMEM;
 	}
-	*u = (struct backend_tls_use){.next = e->first, .policy = policy, .section = target->section, .tls = tls};
+	*u = (struct backend_tls_use){.next = e->first, .policy = policy, .section = target->section};
 	e->first = u;
 	return 0;
 }
@@ -128,17 +199,19 @@ int backend_tls_build(struct build *b)
 	list = model_resources(b->model, RESOURCE_BACKEND_TLS_POLICY, &n);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		const struct backend_tls_policy *p = &list[i]->backend_tls;
-		const struct mesh_backend_tls *tls = tls_make(b, list[i]);
+		struct policy_use *policy = pool_zalloc(&b->scratch, sizeof(*policy));
 
-		if (!tls)
+		if (!policy)
 			return -ENOMEM;
+		policy->resource = list[i];
 		for (size_t k = 0; r == 0 && k < p->n_targets; k++)
-			r = use_add(b, list[i], &p->targets[k], tls);
+			r = use_add(b, policy, &p->targets[k]);
 	}
 	return r;
 }
 
-const struct mesh_backend_tls *backend_tls_find(const struct build *b, const struct resource *service, const char *port_name)
+int backend_tls_find(struct build *b, const struct resource *service, const char *port_name,
+		     const struct mesh_backend_tls **ret)
 {
 	const struct backend_tls_entry *e = entry_find(b, service->namespace, service->name);
 	const struct backend_tls_use *best = NULL;
@@ -147,8 +220,13 @@ const struct mesh_backend_tls *backend_tls_find(const struct build *b, const str
 		if (u->section[0] && strcmp(u->section, port_name) != 0)
 			continue;
 		if (!best || (!best->section[0] && u->section[0]) ||
-		    (!best->section[0] == !u->section[0] && resource_age_compare(u->policy, best->policy) < 0))
+		    (!best->section[0] == !u->section[0] && resource_age_compare(u->policy->resource, best->policy->resource) < 0))
 			best = u;
 	}
-	return best ? best->tls : NULL;
+	if (best && !best->policy->tls)
+		best->policy->tls = tls_make(b, best->policy->resource);
+	if (best && !best->policy->tls)
+		return -ENOMEM;
+	*ret = best ? best->policy->tls : NULL;
+	return 0;
 }

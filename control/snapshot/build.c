@@ -233,6 +233,7 @@ int mesh_snapshot_build(const struct model *model, uint64_t generation, struct m
 	hash_table_done(&b.label_groups);
 	hash_table_done(&b.slices);
 	hash_table_done(&b.backend_tls);
+	hash_table_done(&b.bundles);
 	hash_table_done(&b.inbound);
 	pool_done(&b.scratch);
 	if (r < 0) {

@@ -40,6 +40,7 @@ struct build {
 	struct hash_table label_groups;   /* struct label_group, by (namespace, "key=value") */
 	struct hash_table slices;         /* struct slice_group, by (namespace, service) */
 	struct hash_table backend_tls;    /* struct backend_tls_entry, by (namespace, service) */
+	struct hash_table bundles;        /* struct bundle, by namespace and names of ConfigMaps */
 	struct hash_table inbound;
 	struct build_workload **matched; /* room for all workloads */
 	struct mesh_endpoint *room;      /* for the endpoints of one port */
@@ -72,8 +73,9 @@ const struct slice_ref *slices_find(const struct build *b, const struct resource
 
 /* backend_tls.c */
 MUST_CHECK int backend_tls_build(struct build *b);
-/** backend_tls_find() - of the port called @port_name of a service, or NULL */
-const struct mesh_backend_tls *backend_tls_find(const struct build *b, const struct resource *service, const char *port_name);
+/** backend_tls_find() - what holds for the port called @port_name of a service: *@ret, NULL where nothing does; -ENOMEM */
+MUST_CHECK int backend_tls_find(struct build *b, const struct resource *service, const char *port_name,
+				const struct mesh_backend_tls **ret);
 
 /** resource_age_compare() - which of two policies that say the same counts: the older, then the first by name (peer_auth.c) */
 int resource_age_compare(const struct resource *a, const struct resource *b);

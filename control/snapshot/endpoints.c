@@ -125,6 +125,8 @@ static int inbound_note(struct build *b, struct build_workload *w, uint16_t port
 		in->out.service_port = svc_port->port;
 		in->out.protocol = svc_port->protocol;
 	}
+	if (in->out.protocol == MESH_APP_UNDECLARED) /* what one of them declares, the app speaks for all */
+		in->out.protocol = svc_port->protocol;
 	return 0;
 }
 
@@ -181,11 +183,19 @@ static int index_add(struct build *b, const struct mesh_endpoint *e, const struc
 		     const struct mesh_service_port *port, bool copy)
 {
 	uint64_t hash = endpoint_hash(&e->addr);
+	struct hash_node *node = hash_table_find(&b->s->endpoints, hash, endpoint_eq, &e->addr);
 	struct endpoint_entry *entry;
 	struct mesh_endpoint *own;
 
-	if (hash_table_find(&b->s->endpoints, hash, endpoint_eq, &e->addr))
+	if (node) {
+		/* The first service by name, but one that asks for TLS: plaintext beside it would be nobody's wish. */
+		entry = container_of(node, struct endpoint_entry, node);
+		if (port && port->tls && !e->mtls && !(entry->port && entry->port->tls)) {
+			entry->service = svc;
+			entry->port = port;
+		}
 		return 0;
+	}
 	entry = pool_zalloc(&b->s->pool, sizeof(*entry));
 	if (!entry)
 		return -ENOMEM;
@@ -290,7 +300,9 @@ static int port_build(struct build *b, const struct resource *r, const struct me
 	port->name = text_dup(&b->s->pool, from->name);
 	if (!port->name)
 		return -ENOMEM;
-	port->tls = backend_tls_find(b, r, from->name);
+	err = backend_tls_find(b, r, from->name, &port->tls);
+	if (err < 0)
+		return err;
 	if (port->tls && port->protocol == MESH_APP_TLS)
 		port->protocol = MESH_APP_UNDECLARED; /* what comes plain is what is to be wrapped: looked at, to tell */
 	b->n_room = 0;

@@ -36,10 +36,12 @@ struct tcp_relay {
 	bool choose; /* endpoints come from the snapshot */
 	bool connected, opened;
 	bool sniffs; /* until bytes have come, or not come, that say it is no HTTP */
+	bool looks;  /* the endpoint is spoken to in TLS; until the first bytes say that they are no TLS themselves */
 	bool lost; /* a side takes no more bytes */
 };
 
 static void attempt_next(struct tcp_relay *r);
+static void attempt_start(struct tcp_relay *r);
 
 static struct tcp_relay *relay_of(struct transport *down)
 {
@@ -67,7 +69,7 @@ static void relay_end(struct tcp_relay *r, enum trm_reason reason, bool reset)
 	if (r->reason == TRM_REASON_NONE)
 		r->reason = reason;
 	d->reason = r->reason;
-	if (r->opened && !r->sniffs)
+	if (r->opened && !r->sniffs && !r->looks)
 		relay_record(r, observe_tcp_end);
 	else if (r->reason != TRM_REASON_NONE)
 		relay_record(r, observe_refused);
@@ -153,8 +155,13 @@ static void relay_opened(struct tcp_relay *r)
 	}
 	if (d->connected)
 		d->connected(d);
-	if (r->sniffs)
+	if (r->sniffs) {
 		deadline_set(&d->deadline, SNIFF_MS);
+		return;
+	}
+	r->looks = r->target.tls;
+	if (r->looks)
+		deadline_set(&d->deadline, RELAY_IDLE_MS);
 	else
 		relay_record(r, observe_tcp_open);
 }
@@ -211,10 +218,59 @@ static void relay_sniff(struct tcp_relay *r)
 	}
 }
 
+static void look_end(struct tcp_relay *r)
+{
+	r->looks = false;
+	relay_record(r, observe_tcp_open);
+	relay_pump(r);
+}
+
+/* The app speaks TLS by itself, however late: the connection that was made is not needed, and it gets a bare one. */
+static void relay_unwrap(struct tcp_relay *r)
+{
+	transport_close(&r->up);
+	r->looks = r->opened = false;
+	r->n_attempts = 0;
+	r->d->protocol = APP_TLS;
+	r->target.tls = NULL;
+	attempt_start(r);
+}
+
+static void relay_look(struct tcp_relay *r)
+{
+	struct transport *down = &r->d->t;
+	size_t n;
+	int rc = 0;
+
+	/* what is there to read may be TLS's own (session tickets) */
+	if (!way_pump(r, &r->back, &r->up, down))
+		return;
+	if (r->back.bytes > 0 || r->back.ended) { /* the server speaks first */
+		look_end(r);
+		return;
+	}
+	if (down->in.len == 0 || down->readable)
+		rc = transport_peek_more(down, &n);
+	if (rc == -ENOMEM || rc == -ENOBUFS) {
+		relay_end(r, TRM_REASON_NO_MEMORY, true);
+		return;
+	}
+	if (down->in.len == 0 && rc == TRANSPORT_E_AGAIN)
+		return;
+	if (down->in.len == 0 || !sniff_may_be_tls(buf_str(&down->in)) || (rc != 0 && rc != TRANSPORT_E_AGAIN))
+		look_end(r);
+	else if (down->in.len >= SNIFF_TLS_BYTES)
+		relay_unwrap(r);
+	else if (down->readable)
+		transport_poke(down);
+}
+
 static void relay_turn(struct tcp_relay *r)
 {
 	if (r->sniffs)
 		relay_sniff(r);
+	else if (r->looks)
+		relay_look(r);
 	else
 		relay_pump(r);
 }

@@ -43,7 +43,7 @@ enum trm_reason target_outbound(const struct snapshot *snap, const struct dest *
 	if (!ep)
 		return TRM_REASON_NO_READY_ENDPOINT;
 	endpoint_take(snap, ep, &t);
-	if (t.port && !t.mtls && !t.is_local)
+	if (t.port && !ep->mtls)
 		t.tls = t.port->tls;
 	if (t.tls && *t.tls->error)
 		return TRM_REASON_BACKEND_POLICY;

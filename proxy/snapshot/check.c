@@ -193,9 +193,7 @@ static const char *check_tls(const Trammel__V1__BackendTls *t)
 	for (size_t i = 0; i < t->n_names; i++)
 		if (!is_name(t->names[i]))
 			return "a port's TLS has a malformed name";
-	if (*t->ca_pem && !strstr(t->ca_pem, "-----BEGIN CERTIFICATE-----"))
-		return "a port's TLS has a bundle without a certificate";
-	return NULL;
+	return NULL; /* a bundle that cannot be read fails requests, where a refusal would leave what was before in force */
 }
 
 static const char *check_service(const Trammel__V1__Service *s, struct str name)
@@ -209,13 +207,16 @@ static const char *check_service(const Trammel__V1__Service *s, struct str name)
 		return "namespace and name are not those of the resource";
 	if (!are_addresses(s->addresses, s->n_addresses))
 		return "an address has not 16 bytes";
+	for (size_t i = 0; i < s->n_tls; i++)
+		if (check_tls(s->tls[i]))
+			return check_tls(s->tls[i]);
 	for (size_t i = 0; i < s->n_ports; i++) {
 		const Trammel__V1__ServicePort *p = s->ports[i];
 
 		if (!is_port(p->port) || !is_protocol(p->protocol) || !is_clean(p->name))
 			return "a port's number, name or protocol is malformed";
-		if (p->tls && check_tls(p->tls))
-			return check_tls(p->tls);
+		if (p->tls > s->n_tls)
+			return "a port's TLS is not there";
 		for (size_t k = 0; k < i; k++)
 			if (s->ports[k]->port == p->port)
 				return "a port is there twice";

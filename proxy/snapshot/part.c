@@ -128,9 +128,8 @@ static void dns_fill(struct room *room, const Trammel__V1__DnsName *from, struct
 	to->dns.addresses = take_addresses(room, from->addresses, from->n_addresses);
 }
 
-static const struct backend_tls *take_tls(struct room *room, const Trammel__V1__BackendTls *from)
+static void take_tls(struct room *room, const Trammel__V1__BackendTls *from, struct backend_tls *to)
 {
-	struct backend_tls *to = take(room, sizeof(*to), ALIGN);
 	const char **names = take(room, from->n_names * sizeof(*names), ALIGN);
 
 	*to = (struct backend_tls){ .hostname = take_text(room, from->hostname),
@@ -143,11 +142,12 @@ static const struct backend_tls *take_tls(struct room *room, const Trammel__V1__
 		names[i] = take_text(room, from->names[i]);
 		to->key = to->key * 31 + hash_str(str_from(names[i]));
 	}
-	return to;
 }
 
 static void svc_fill(struct room *room, const Trammel__V1__Service *from, struct svc_part *to)
 {
+	struct backend_tls *tls = take(room, from->n_tls * sizeof(*tls), ALIGN);
+
 	to->ports = take(room, from->n_ports * sizeof(*to->ports), ALIGN);
 	to->n_ports = from->n_ports;
 	to->namespace = take_text(room, from->namespace_);
@@ -158,9 +158,10 @@ static void svc_fill(struct room *room, const Trammel__V1__Service *from, struct
 		to->ports[i] = (struct svc_port){ .port = (uint16_t)from->ports[i]->port,
 						  .protocol = (enum app_protocol)from->ports[i]->protocol,
 						  .name = take_text(room, from->ports[i]->name) };
+	for (size_t i = 0; i < from->n_tls; i++)
+		take_tls(room, from->tls[i], &tls[i]);
 	for (size_t i = 0; i < from->n_ports; i++)
-		if (from->ports[i]->tls)
-			to->ports[i].tls = take_tls(room, from->ports[i]->tls);
+		to->ports[i].tls = from->ports[i]->tls ? &tls[from->ports[i]->tls - 1] : NULL;
 	to->addresses = take_addresses(room, from->addresses, from->n_addresses);
 }
 
@@ -193,9 +194,8 @@ static size_t arrays_bytes(const Trammel__V1__Resource *r)
 		break;
 	case TRAMMEL__V1__RESOURCE__KIND_SERVICE:
 		n += r->service->n_ports * sizeof(struct svc_port);
-		for (size_t i = 0; i < r->service->n_ports; i++)
-			if (r->service->ports[i]->tls)
-				n += sizeof(struct backend_tls) + 2 * ALIGN + r->service->ports[i]->tls->n_names * sizeof(char *);
+		for (size_t i = 0; i < r->service->n_tls; i++)
+			n += sizeof(struct backend_tls) + 2 * ALIGN + r->service->tls[i]->n_names * sizeof(char *);
 		break;
 	case TRAMMEL__V1__RESOURCE__KIND_ENDPOINTS:
 		for (size_t i = 0; i < r->endpoints->n_ports; i++)

@@ -30,7 +30,9 @@ static SSL_CTX *ctx_new(void)
 	SSL_CTX_set_max_cert_list(ctx, CHAIN_MAX);
 	SSL_CTX_set_verify_depth(ctx, DEPTH_MAX);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	X509_VERIFY_PARAM_set_hostflags(SSL_CTX_get0_param(ctx), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	/* names are in the alternative names (RFC 9110 section 4.3.4), never in the subject */
+	X509_VERIFY_PARAM_set_hostflags(SSL_CTX_get0_param(ctx),
+					X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1)
 		return ctx;
 	SSL_CTX_free(ctx);

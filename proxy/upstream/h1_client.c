@@ -337,7 +337,7 @@ static void client_release(struct message_stream *s, bool whole)
 	}
 	buf_release(&c->in);
 	c->state = CLIENT_IDLE;
-	deadline_set(&c->deadline, c->t.ssl ? POOL_IDLE_MTLS_MS : POOL_IDLE_MS);
+	deadline_set(&c->deadline, c->link.host->key.mtls ? POOL_IDLE_MTLS_MS : POOL_IDLE_MS);
 	if (transport_may_read(&c->t))
 		transport_poke(&c->t);
 }

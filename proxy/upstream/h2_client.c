@@ -109,6 +109,8 @@ static bool client_write(struct h2_client *c)
 {
 	int r;
 
+	if (!c->opened && c->link.host->key.tls)
+		return true; /* it may come to HTTP/1.1 */
 	for (int i = 0; i < READS_PER_TURN && !c->dead; i++) {
 		r = h2_conn_write(&c->h2, transport_out(&c->t), !transport_is_full(&c->t));
 		if (transport_flush(&c->t) < 0 || c->t.write_failed)

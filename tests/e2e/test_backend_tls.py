@@ -4,7 +4,7 @@
     client: curl, h2, grpcio ---- plaintext ---- proxy ==== TLS, as policy says ==== an outsider: nginx, grpcio, openssl s_server
 
     both 8443: h2 and http/1.1 by ALPN    old 8444: http/1.1 and TLS 1.2 alone    other 8445, late 8446: another's name, out of date
-    grpc 8447: grpcio                     bytes 8448: gives back what comes, no HTTP
+    grpc 8447: grpcio                     bytes 8448: gives back what comes, no HTTP    named 8449: the name in the subject alone
 """
 import json
 import os
@@ -18,8 +18,8 @@ from peers import finish, need_modules
 from pki import Authority
 from wait import eventually
 
-PORTS = {"both": 8443, "old": 8444, "other": 8445, "late": 8446, "grpc": 8447, "bytes": 8448}
-NAMES = {"both": "https", "old": "https", "other": "https", "late": "https", "grpc": "grpc", "bytes": "tcp"}
+PORTS = {"both": 8443, "old": 8444, "other": 8445, "late": 8446, "grpc": 8447, "bytes": 8448, "named": 8449}
+NAMES = {"both": "https", "old": "https", "other": "https", "late": "https", "grpc": "grpc", "bytes": "tcp", "named": "https"}
 SAYS = '"$server_protocol $ssl_protocol $ssl_server_name $ssl_client_verify $host\\n"'
 
 
@@ -46,7 +46,7 @@ def nginx_conf(folder, leaves):
         crt, key = leaves[name]
         return (f"server {{ listen {PORTS[name]} ssl{h2}; ssl_certificate {crt}; ssl_certificate_key {key};"
                 f" ssl_protocols {'TLSv1.2' if name == 'old' else 'TLSv1.2 TLSv1.3'}; location / {{ return 200 {SAYS}; }} }}")
-    servers = "\n".join([server("both", " http2"), server("old"), server("other"), server("late")])
+    servers = "\n".join([server("both", " http2"), server("old"), server("other"), server("late"), server("named")])
     path = os.path.join(folder, "nginx.conf")
     with open(path, "w") as f:
         f.write(f"""daemon off; worker_processes 1; user root; pid {folder}/pid; error_log {folder}/err;
@@ -65,6 +65,7 @@ def mesh(tmp_path_factory):
     leaves = {name: ca.leaf(folder, [], name, dns=["server.example", "second.example"]) for name in ("both", "old", "grpc", "bytes")}
     leaves["other"] = ca.leaf(folder, [], "other", dns=["elsewhere.example"])
     leaves["late"] = ca.leaf(folder, [], "late", dns=["server.example"], days=-1)
+    leaves["named"] = ca.leaf(folder, ["spiffe://outside/server"], "named", subject="/CN=server.example")
     with Mesh([service(name, {NAMES[name]: 443}, False) for name in PORTS]) as m:
         m.ca, m.folder = ca, folder
         m.client = m.client()
@@ -123,7 +124,7 @@ def test_a_server_without_http2_is_offered_it_once(mesh):
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("name,why", [("other", "hostname mismatch"), ("late", "certificate has expired")])
+@pytest.mark.parametrize("name,why", [("other", "hostname mismatch"), ("late", "certificate has expired"), ("named", "hostname mismatch")])
 def test_a_wrong_certificate_is_refused(mesh, name, why):
     assert get(mesh, name)[::2] == (503, "backend_cert") and get(mesh, name, H2)[::2] == (503, "backend_cert")
     eventually(lambda: why in mesh.logs(1 << 16), what=f"a log says {why}")
@@ -182,6 +183,26 @@ def test_an_app_that_speaks_tls_by_itself(mesh):
     assert r.stdout.split()[:3] == ["HTTP/2.0", "TLSv1.3", "server.example"]
     r = mesh.client.curl("-k", "--http1.1", "https://other:443/")
     assert r.stdout.startswith("HTTP/1.1 TLSv1.3 other"), "its own certificate check is the app's affair"
+
+
+@pytest.mark.parametrize("name", ["both", "bytes"])
+def test_an_app_that_speaks_tls_late(mesh, name):
+    """Nothing for half a second, then a ClientHello: it meets the server's own TLS, on ports that are declared as TCP, too."""
+    script = f"""
+import socket, ssl, time
+s = socket.create_connection(({name!r}, 443), 10)
+time.sleep(0.5)
+t = ssl.create_default_context(cafile={mesh.ca.crt!r}).wrap_socket(s, server_hostname='server.example')
+t.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')
+print(t.version(), t.recv(100))
+"""
+    r = mesh.client.exec(sys.executable, "-c", script, timeout=30)
+    assert r.stdout.startswith("TLSv1.3"), r.stdout + r.stderr
+
+
+def test_bytes_that_come_late(mesh):
+    got = mesh.client.call("talk", "bytes", 443, send="hello\n", pause_s=0.4, timeout=10)
+    assert got["got"] == "olleh\n", got
 
 
 @pytest.mark.sanitize

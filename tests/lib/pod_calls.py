@@ -78,11 +78,12 @@ def moved_answer(host, port, **how):
         return {"answer": None, "error": str(e)}
 
 
-def talk(host, port, send="", half_close=False, family=0, timeout=15, limit=1 << 20):
+def talk(host, port, send="", half_close=False, family=0, timeout=15, limit=1 << 20, pause_s=0):
     """Send text, read to the end (or limit): {"got", "error", "seconds"}"""
     start, got, error = time.monotonic(), b"", None
     try:
         with dial(host, port, family=family, timeout=timeout) as s:
+            time.sleep(pause_s)
             if send:
                 s.sendall(send.encode("latin1"))
             if half_close:

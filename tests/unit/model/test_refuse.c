@@ -255,6 +255,12 @@ static const struct refusal refusals[] = {
 	{"bundle that is cut off",
 	 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots}\ndata:\n  ca.crt: |\n    -----BEGIN CERTIFICATE-----\n    MIIB\n", 5,
 	 "data[\"ca.crt\"]", "holds no certificate"},
+	/* as OpenSSL would ask somebody for a pass phrase */
+	{"bundle that is encrypted",
+	 "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots}\ndata:\n  ca.crt: |\n    -----BEGIN CERTIFICATE-----\n"
+	 "    Proc-Type: 4,ENCRYPTED\n    DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n    AAAAAAAAAAAAAAAAAAAAAA==\n"
+	 "    -----END CERTIFICATE-----\n",
+	 5, "data[\"ca.crt\"]", "holds no certificate"},
 	{"bundle a number", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots}\ndata: {ca.crt: 7}\n", 4, "data[\"ca.crt\"]",
 	 "a string is needed"},
 	/* BackendTLSPolicy */
@@ -274,6 +280,7 @@ static const struct refusal refusals[] = {
 	{"tls no validation", BT(BT_TARGET), 5, "spec.validation", "whose certificate"},
 	{"tls no name", BT(BT_TARGET "  validation:\n" BT_ROOTS), 7, "spec.validation.hostname", "the name that is asked for"},
 	{"tls name", BT(BT_TARGET "  validation:\n    hostname: a_b\n" BT_ROOTS), 7, "spec.validation.hostname", "not a name"},
+	{"tls address", BT(BT_TARGET "  validation:\n    hostname: 10.0.0.1\n" BT_ROOTS), 7, "spec.validation.hostname", "is an address"},
 	{"tls no roots", BT(BT_TARGET BT_NAME), 7, "spec.validation.caCertificateRefs", "missing"},
 	{"tls both roots", BT(BT_TARGET BT_NAME BT_ROOTS "    caCertificateRefs: [{group: '', kind: ConfigMap, name: r}]\n"), 9,
 	 "spec.validation.caCertificateRefs", "leave one out"},
@@ -285,6 +292,8 @@ static const struct refusal refusals[] = {
 	 "spec.validation.subjectAltNames[0].type", "use Hostname"},
 	{"tls alt name", BT(BT_TARGET BT_NAME BT_ROOTS "    subjectAltNames: [{type: Hostname}]\n"), 9,
 	 "spec.validation.subjectAltNames[0].hostname", "missing"},
+	{"tls alt address", BT(BT_TARGET BT_NAME BT_ROOTS "    subjectAltNames: [{type: Hostname, hostname: 10.0.0.1}]\n"), 9,
+	 "spec.validation.subjectAltNames[0].hostname", "is an address"},
 	{"tls options", BT(BT_TARGET BT_NAME BT_ROOTS "  options: {a: b}\n"), 9, "spec.options", "no options"},
 	/* lists */
 	{"list field", "apiVersion: v1\nkind: List\nitem: []\n", 3, "item", "did you mean \"items\"?"},

@@ -594,6 +594,10 @@ static void settings(void **state)
 	"metadata: {name: " name ", creationTimestamp: '" created "'}\n"                                              \
 	"spec: {targetRefs: [{group: '', kind: Service, name: web" target "}], validation: {hostname: " name ".example, " rest "}}\n"
 #define BUNDLE "caCertificateRefs: [{group: '', kind: ConfigMap, name: roots}]"
+#define OUTSIDE(name)                                                                                      \
+	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: " name \
+	"-1, labels: {kubernetes.io/service-name: " name "}}\nports: [{name: https, port: 443}]\n"       \
+	"endpoints: [{addresses: [192.0.2.1]}]\n"
 #define SYSTEM "wellKnownCACertificates: System"
 
 static const struct mesh_backend_tls *tls_of(const struct mesh_snapshot *s, uint16_t port)
@@ -626,8 +630,96 @@ static void backend_tls(void **state)
 	no_complaints(b.model);
 	s = snapshot(&b, 3);
 	assert_null(tls_of(s, 80));
+	assert_ptr_equal(tls_of(s, 9000), tls_of(s, 9000));
 	assert_string_equal(tls_of(s, 9000)->error, "");
 	assert_non_null(strstr(tls_of(s, 9000)->ca_pem, "-----END CERTIFICATE-----\n\n"));
+	mesh_snapshot_unref(s);
+	bed_done(&b);
+}
+
+/* Two services have one address: dialled itself it is spoken to as the one asks that asks for TLS. */
+static void backend_tls_by_address(void **state)
+{
+	static const struct addr addr = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}, .port = 443};
+	const struct mesh_service_port *port;
+	const struct mesh_service *svc;
+	struct mesh_snapshot *s;
+	struct bed b;
+
+	bed_init(&b);
+	bed_apply(&b, "apiVersion: v1\nkind: Service\nmetadata: {name: aa}\nspec: {ports: [{name: https, port: 443}]}\n---\n"
+		      "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: None, ports: [{name: https, port: 443}]}\n"
+		      "---\n" OUTSIDE("aa") "---\n" OUTSIDE("web") TLS_POLICY("p", "", "", SYSTEM));
+	no_complaints(b.model);
+	s = snapshot(&b, 1);
+	assert_non_null(mesh_snapshot_endpoint_by_addr(s, &addr, &svc, &port));
+	assert_string_equal(svc->name, "web");
+	assert_non_null(port->tls);
+	assert_int_equal(port->protocol, MESH_APP_UNDECLARED);
+	mesh_snapshot_unref(s);
+	bed_done(&b);
+}
+
+static void backend_tls_bounds(void **state)
+{
+	struct mesh_snapshot *s;
+	struct bed b;
+	size_t n = 0;
+	const size_t cap = 2 << 20;
+	char *text = calloc(1, cap);
+
+	/* 300 certificates in each of two: more than a proxy is to read */
+	n += (size_t)snprintf(text, cap, "%s", WEB TLS_POLICY("p", "", "", "caCertificateRefs: [{group: '', kind: ConfigMap, name: r1}, "
+										"{group: '', kind: ConfigMap, name: r2}]"));
+	for (int m = 1; m <= 2; m++) {
+		n += (size_t)snprintf(text + n, cap - n, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: r%d}\ndata:\n  ca.crt: |\n", m);
+		for (int i = 0; i < 300; i++)
+			n += (size_t)snprintf(text + n, cap - n, "%s", strstr(ROOTS, "    -----BEGIN"));
+	}
+	bed_init(&b);
+	bed_apply(&b, text);
+	no_complaints(b.model);
+	s = snapshot(&b, 1);
+	assert_non_null(strstr(tls_of(s, 80)->error, "more than"));
+	assert_string_equal(tls_of(s, 80)->ca_pem, "");
+	mesh_snapshot_unref(s);
+	bed_done(&b);
+	free(text);
+}
+
+static void backend_tls_without_effect(void **state)
+{
+	struct bed b;
+
+	bed_init(&b);
+	bed_apply(&b, WEB TLS_POLICY("p", "", ", sectionName: htps", SYSTEM)
+			"---\napiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: q}\n"
+			"spec: {targetRefs: [{group: '', kind: Service, name: wbe}], validation: {hostname: a.example, " SYSTEM "}}\n");
+	complaint_get(b.model, 7, "spec.targetRefs", "has no port called \"htps\"");
+	complaint_get(b.model, 12, "spec.targetRefs", "there is no Service default/wbe");
+	bed_done(&b);
+}
+
+/* Several services lead to one port: it is the first one's, and speaks what any of them says. */
+static void inbound_of_several(void **state)
+{
+	const struct mesh_workload *w;
+	struct mesh_snapshot *s;
+	struct bed b;
+
+	bed_init(&b);
+	bed_apply(&b, "apiVersion: v1\nkind: Service\nmetadata: {name: aa}\nspec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n"
+		      "---\napiVersion: v1\nkind: Service\nmetadata: {name: bb}\n"
+		      "spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}\n"
+		      "---\napiVersion: v1\nkind: Service\nmetadata: {name: cc}\n"
+		      "spec: {selector: {app: web}, ports: [{name: grpc, port: 80, targetPort: 8080}]}\n");
+	no_complaints(b.model);
+	workload_set(&b, 1, "default", "w", "app=web", "10.78.0.9", NULL, 8080);
+	s = snapshot(&b, 1);
+	w = mesh_snapshot_workload_at(s, 0);
+	assert_int_equal(w->n_inbound, 1);
+	assert_string_equal(w->inbound[0].service->name, "aa");
+	assert_int_equal(w->inbound[0].protocol, MESH_APP_HTTP1);
 	mesh_snapshot_unref(s);
 	bed_done(&b);
 }
@@ -767,7 +859,11 @@ int main(void)
 		cmocka_unit_test(look_ups),
 		cmocka_unit_test(names),
 		cmocka_unit_test(settings),
+		cmocka_unit_test(inbound_of_several),
 		cmocka_unit_test(backend_tls),
+		cmocka_unit_test(backend_tls_by_address),
+		cmocka_unit_test(backend_tls_bounds),
+		cmocka_unit_test(backend_tls_without_effect),
 		cmocka_unit_test(differences),
 		cmocka_unit_test(building_is_not_quadratic),
 	};

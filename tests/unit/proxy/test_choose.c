@@ -44,6 +44,22 @@ static void test_sniff(void **state)
 			fail_msg("\"%s\"", first_bytes[i].bytes);
 }
 
+static void test_sniff_tls(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		bool may_be;
+	} cases[] = {
+		{ "\x16", 1, true },		    { "\x16\x03", 2, true },	       { "\x16\x03\x01\x02\0", 5, true },
+		{ "\x16\x03\x01\x02\0\x01", 6, true }, { "\x16\x03\x01\x02\0\x02", 6, false }, { "\x16\x02", 2, false },
+		{ "\x17\x03\x03", 3, false },	    { "GET / H", 7, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(sniff_may_be_tls((struct str){ cases[i].bytes, cases[i].n }), cases[i].may_be);
+}
+
 static const struct addr dialled = { .port = 80 };
 
 static void endpoints_fill(struct endpoint *eps, size_t n)
@@ -172,6 +188,10 @@ static void test_pool(void **state)
 	assert_null(upstream_pool_take(&p, &other));
 	pool_key_fill(&other, &a, 2);
 	assert_null(upstream_pool_take(&p, &other));
+	t = a;
+	t.tls = &(const struct backend_tls){ .key = 8 };
+	pool_key_fill(&other, &t, 1);
+	assert_null(upstream_pool_take(&p, &other));
 	/* the caller's port does not matter, and the most recent comes first */
 	t = a;
 	t.client.port = 1234;
@@ -232,7 +252,7 @@ static void test_launch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sniff), cmocka_unit_test(test_round_robin), cmocka_unit_test(test_none_left),
+		cmocka_unit_test(test_sniff), cmocka_unit_test(test_sniff_tls), cmocka_unit_test(test_round_robin), cmocka_unit_test(test_none_left),
 		cmocka_unit_test(test_family),
 		cmocka_unit_test(test_pool),
 		cmocka_unit_test(test_pool_is_bounded),  cmocka_unit_test(test_launch),
