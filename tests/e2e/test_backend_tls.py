@@ -49,7 +49,7 @@ def nginx_conf(folder, leaves):
     servers = "\n".join([server("both", " http2"), server("old"), server("other"), server("late"), server("named")])
     path = os.path.join(folder, "nginx.conf")
     with open(path, "w") as f:
-        f.write(f"""daemon off; worker_processes 1; user root; pid {folder}/pid; error_log {folder}/err;
+        f.write(f"""daemon off; master_process off; user root; pid {folder}/pid; error_log {folder}/err;
 events {{ worker_connections 512; }}
 http {{ log_format c "$connection $server_port $server_protocol"; access_log {folder}/access c; client_body_temp_path {folder}/b;
   proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
