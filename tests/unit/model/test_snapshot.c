@@ -695,6 +695,7 @@ static void backend_tls_without_effect(void **state)
 	bed_apply(&b, WEB TLS_POLICY("p", "", ", sectionName: htps", SYSTEM)
 			"---\napiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: q}\n"
 			"spec: {targetRefs: [{group: '', kind: Service, name: wbe}], validation: {hostname: a.example, " SYSTEM "}}\n");
+	assert_string_equal(complaint_get(b.model, 7, "spec.targetRefs", "has no port called \"htps\"")->kind, "BackendTLSPolicy");
 	complaint_get(b.model, 7, "spec.targetRefs", "has no port called \"htps\"");
 	complaint_get(b.model, 12, "spec.targetRefs", "there is no Service default/wbe");
 	bed_done(&b);
