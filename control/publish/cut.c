@@ -88,6 +88,7 @@ static void inbound_fill(const struct mesh_inbound *from, Trammel__V1__InboundPo
 	to->mtls = (Trammel__V1__MtlsMode)from->mtls;
 	to->has_mtls = from->has_mtls;
 	to->protocol = (Trammel__V1__AppProtocol)from->protocol;
+	to->http1 = from->http1;
 	if (from->service) {
 		to->service_namespace = P(from->service->namespace);
 		to->service_name = P(from->service->name);

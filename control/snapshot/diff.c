@@ -61,7 +61,7 @@ static bool service_is_equal(const struct mesh_service *a, const struct mesh_ser
 
 static bool inbound_is_equal(const struct mesh_inbound *a, const struct mesh_inbound *b)
 {
-	if (a->port != b->port || a->has_mtls != b->has_mtls || a->mtls != b->mtls || a->protocol != b->protocol ||
+	if (a->port != b->port || a->has_mtls != b->has_mtls || a->mtls != b->mtls || a->protocol != b->protocol || a->http1 != b->http1 ||
 	    !a->service != !b->service || a->service_port != b->service_port)
 		return false;
 	return !a->service || (strcmp(a->service->name, b->service->name) == 0 &&

@@ -125,8 +125,7 @@ static int inbound_note(struct build *b, struct build_workload *w, uint16_t port
 		in->out.service_port = svc_port->port;
 		in->out.protocol = svc_port->protocol;
 	}
-	if (in->out.protocol == MESH_APP_UNDECLARED) /* what one of them declares, the app speaks for all */
-		in->out.protocol = svc_port->protocol;
+	in->out.http1 |= svc_port->protocol == MESH_APP_HTTP1;
 	return 0;
 }
 

@@ -77,6 +77,7 @@ struct mesh_inbound {
 	bool has_mtls;
 	enum mesh_mtls mtls;
 	enum mesh_protocol protocol;
+	bool http1; /* some service declares it as HTTP/1.1, be it the first or not */
 	const struct mesh_service *service; /* first by name that targets this port, or NULL */
 	uint16_t service_port;
 };

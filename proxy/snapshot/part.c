@@ -100,6 +100,7 @@ static void self_fill(struct room *room, const Trammel__V1__Self *from, struct s
 		in[i] = (struct inbound_port){ .port = (uint16_t)p->port,
 					       .mtls = (enum mtls_mode)(p->has_mtls ? p->mtls : from->default_mtls),
 					       .protocol = (enum app_protocol)p->protocol,
+					       .http1 = p->http1,
 					       .service_namespace = take_text(room, p->service_namespace),
 					       .service_name = take_text(room, p->service_name) };
 	}

@@ -50,6 +50,7 @@ struct inbound_port {
 	uint16_t port;
 	enum mtls_mode mtls;
 	enum app_protocol protocol;
+	bool http1; /* some service declares it as HTTP/1.1, be it the first or not */
 	const char *service_namespace, *service_name;
 };
 

@@ -125,12 +125,14 @@ static bool wants_h2(const struct exchange *x, enum app_protocol declared, bool 
 static void attempt_next(struct exchange *x)
 {
 	enum app_protocol declared;
+	struct inbound_port in;
 	enum trm_reason reason;
 	struct dest dest;
 
 	if (x->conn->direction == OBSERVE_INBOUND) {
 		target_inbound(&x->conn->orig_dst, &x->conn->client, &x->target);
-		declared = snapshot_inbound_port(x->snap, x->conn->orig_dst.port).protocol;
+		in = snapshot_inbound_port(x->snap, x->conn->orig_dst.port);
+		declared = in.protocol == APP_UNDECLARED && in.http1 ? APP_HTTP1 : in.protocol;
 		x->target.is_h2 = wants_h2(x, declared, true);
 		attempt_start(x);
 		return;

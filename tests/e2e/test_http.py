@@ -6,6 +6,7 @@
                                                                       service refuses 80 -> 8099 (nobody listens)
 """
 import re
+import time
 
 import pytest
 
@@ -263,6 +264,21 @@ def test_hop_by_hop_headers_stay_on_their_hop(mesh):
 def test_host_reaches_the_origin_as_it_was_asked(mesh):
     got = mesh.client.http("web", 80, headers=[["Host", "shop.example:80"]])
     assert seen(got, "host") == ["shop.example:80"]
+
+
+def test_http1_in_http2_where_another_service_declares_nothing(mesh):
+    """The app's port is an undeclared one of the service that comes first, and HTTP/1.1 by another's word: that is what the app gets."""
+    def spoken():
+        mark = f"h2-{time.monotonic_ns()}"
+        assert mesh.client.http("web", 80, headers=[["x-request-id", mark]])["status"] == 200
+        return eventually(lambda: [l for l in mesh.logs(1 << 20).splitlines() if mark in l and '"inbound"' in l], what="it is logged")[0]
+    mesh.apply("config.yaml", [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trammel", "namespace": "trammel-system"},
+                                "data": {"h2UpgradePolicy": "UPGRADE"}}])
+    try:
+        eventually(lambda: '"HTTP/2"' in spoken(), what="HTTP/2 between the proxies")
+    finally:
+        mesh.withdraw("config.yaml")
+    eventually(lambda: '"HTTP/1.1"' in spoken(), what="HTTP/1.1 again")
 
 
 def test_http_on_a_port_declared_tcp_is_not_touched(mesh):

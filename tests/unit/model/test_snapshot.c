@@ -701,7 +701,7 @@ static void backend_tls_without_effect(void **state)
 	bed_done(&b);
 }
 
-/* Several services lead to one port: it is the first one's, and speaks what any of them says. */
+/* Several services lead to one port: it is the first one's, and known to speak HTTP/1.1 where any says so. */
 static void inbound_of_several(void **state)
 {
 	const struct mesh_workload *w;
@@ -720,7 +720,8 @@ static void inbound_of_several(void **state)
 	w = mesh_snapshot_workload_at(s, 0);
 	assert_int_equal(w->n_inbound, 1);
 	assert_string_equal(w->inbound[0].service->name, "aa");
-	assert_int_equal(w->inbound[0].protocol, MESH_APP_HTTP1);
+	assert_int_equal(w->inbound[0].protocol, MESH_APP_UNDECLARED);
+	assert_true(w->inbound[0].http1);
 	mesh_snapshot_unref(s);
 	bed_done(&b);
 }
