@@ -123,6 +123,11 @@ int yaml_parse_json(struct str bytes, struct yaml_file *ret, struct yaml_error *
 			 YAML_FILE_MAX_BYTES);
 		return YAML_E_REFUSED;
 	}
+	/* jansson passes over one behind a number; the walk would not */
+	if (bytes.n && memchr(bytes.p, '\0', bytes.n)) {
+		snprintf(ret_error->text, sizeof(ret_error->text), "is not JSON: it holds a NUL byte");
+		return YAML_E_REFUSED;
+	}
 	doc.root = json_loadb(bytes.p ? bytes.p : "", bytes.n, JSON_REJECT_DUPLICATES, &error);
 	if (!doc.root) {
 		if (json_error_code(&error) == json_error_out_of_memory)

@@ -220,6 +220,9 @@ static void json_refused(void **state)
 	assert_int_equal(yaml_parse_json(str_from(deep), &f, &error), YAML_E_REFUSED);
 	assert_non_null(strstr(error.text, "nested deeper"));
 	free(deep);
+	/* which jansson would pass over */
+	assert_int_equal(yaml_parse_json((struct str){"{\"a\": 7\0}", 9}, &f, &error), YAML_E_REFUSED);
+	assert_non_null(strstr(error.text, "NUL"));
 }
 
 int main(void)
