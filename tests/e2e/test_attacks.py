@@ -2,7 +2,8 @@
 """One attacker beside one good client: the good one has every answer, and the proxy neither grows nor ends.
 
     attacker (outsider) --------------- plaintext ---- proxy ---- web: pod_servers http 8080, nghttpd http2 8081
-    good client (another outsider) ----'
+    good client (another outsider) ----'                               and nginx http 8082 for the good client, so that the attacker's answers,
+                                                                       which one python gives, are not what it waits for
     client (enrolled) ---- proxy ==== mTLS ==== proxy ---- sick: the retry storm goes this way, since retries belong to the caller's proxy
 
 One second each; TRAMMEL_TEST_ATTACK_S=60 (tests/run --long) for the long form. Latencies beside the attack and without it are printed
@@ -22,7 +23,13 @@ import pytest
 from mesh import LIB, Mesh, peer_authentication, service
 from wait import eventually
 
-PORTS = {"h1": 8080, "h2": 8081}
+PORTS, GOOD_PORTS = {"h1": 8080, "h2": 8081}, {"h1": 8082, "h2": 8081}
+NGINX = """daemon off; master_process off; user root; pid {d}/pid; error_log {d}/err;
+events {{ worker_connections 512; }}
+http {{ access_log off; client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/f; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s;
+  keepalive_requests 1000000; default_type application/json;
+  server {{ listen 8082; location / {{ return 200 '{{"path": "$uri"}}'; }} }} }}
+"""
 SECONDS = float(os.environ.get("TRAMMEL_TEST_ATTACK_S", 1))
 RATE = 200
 # What docs/limits.md lets an attacker have. HTTP/1.1: 300 connections that hold a head or a body being read, 64 KiB each. HTTP/2: 50
@@ -55,7 +62,8 @@ FIRES_LATE = {"rs01_slow_head": 10, "rs01_slow_handshake": 5}  # seconds until i
 
 @pytest.fixture(scope="module")
 def mesh():
-    with Mesh([peer_authentication("PERMISSIVE"), service("web", {"http": {"port": 80, "targetPort": 8080}, "http2": {"port": 81, "targetPort": 8081}})]) as m:
+    with Mesh([peer_authentication("PERMISSIVE"), service("web", {"http": {"port": 80, "targetPort": 8080}, "http2": {"port": 81, "targetPort": 8081},
+                                                                      "http-good": {"port": 82, "targetPort": 8082}})]) as m:
         files = os.path.join(m.root, "files")
         os.mkdir(files)
         for i in range(10):
@@ -63,9 +71,11 @@ def mesh():
                 f.write(f"file {i}\n")
         with open(os.path.join(files, "big"), "wb") as f:
             f.truncate(1 << 30)
-        servers = f"nghttpd --no-tls -n1 -d {files} 8081 & exec {sys.executable} {LIB}/pod_servers.py web http:8080"
+        with open(os.path.join(m.root, "nginx.conf"), "w") as f:
+            f.write(NGINX.format(d=m.root))
+        servers = f"nghttpd --no-tls -n1 -d {files} 8081 & nginx -p {m.root} -c {m.root}/nginx.conf & exec {sys.executable} {LIB}/pod_servers.py web http:8080"
         m.web = m.run("web", "sh", "-c", servers)
-        m.web.wait_listening(8080, 8081)
+        m.web.wait_listening(8080, 8081, 8082)
         m.client = m.client()
         m.wait_endpoints("web", 1)
         with m.outsider() as m.attacker, m.outsider(0xfb) as m.good:
@@ -96,7 +106,7 @@ def outcome(child, seconds):
 
 
 def good(mesh, kind, seconds):
-    return outcome(start(mesh.good, "pod_good.py", kind, mesh.web.ip, PORTS[kind], seconds, RATE), seconds)
+    return outcome(start(mesh.good, "pod_good.py", kind, mesh.web.ip, GOOD_PORTS[kind], seconds, RATE), seconds)
 
 
 def pss_bytes(pid):
@@ -154,7 +164,7 @@ def attack(mesh, row, kind):
     alone = good(mesh, kind, max(1, SECONDS / 6))
     with Watch(pid) as watch:
         attacker = start(mesh.attacker, "pod_attacks.py", row, json.dumps({"where": [mesh.web.ip, port], "seconds": SECONDS}), last=True)
-        client = start(mesh.good, "pod_good.py", kind, mesh.web.ip, PORTS[kind], SECONDS, RATE)
+        client = start(mesh.good, "pod_good.py", kind, mesh.web.ip, GOOD_PORTS[kind], SECONDS, RATE)
         beside, report = outcome(client, SECONDS), outcome(attacker, SECONDS)
     assert mesh.web.proxy_pid() == pid and os.path.exists(f"/proc/{pid}"), "the proxy ended"
     print(f"\n{row}: good {beside['asked']} asked, p99 {beside['p99_ms']} ms ({beside['p99_ms'] / alone['p99_ms']:.1f} x alone), proxy +"
