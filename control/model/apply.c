@@ -268,14 +268,6 @@ static void next_sort(struct apply *a)
 static void complain(struct apply *a, const struct origin *origin, const struct resource *r, const char *field,
 		     bool kept, char *text)
 {
-	static const char *const kinds[] = {
-		[RESOURCE_SERVICE] = "Service",
-		[RESOURCE_ENDPOINT_SLICE] = "EndpointSlice",
-		[RESOURCE_PEER_AUTHENTICATION] = "PeerAuthentication",
-		[RESOURCE_CONFIG_MAP] = "ConfigMap",
-		[RESOURCE_BACKEND_TLS_POLICY] = "BackendTLSPolicy",
-	};
-	_Static_assert(ARRAY_SIZE(kinds) == RESOURCE_KINDS, "every kind has a name");
 	char *object = str_printf("%s/%s", r->namespace, r->name);
 	int err = -ENOMEM;
 
@@ -283,7 +275,7 @@ static void complain(struct apply *a, const struct origin *origin, const struct 
 		err = complaint_list_add(&a->complaints, origin,
 					 &(struct model_complaint){.file = (char *)r->file,
 								   .line = r->line,
-								   .kind = (char *)kinds[r->kind],
+								   .kind = (char *)kind_name(r->kind),
 								   .object = object,
 								   .field = (char *)field,
 								   .text = text,

@@ -44,6 +44,14 @@ static const struct kind kinds[] = {
 	{"ServiceAccount", {"v1"}, RESOURCE_KINDS, check_subdomain, NULL},
 };
 
+const char *kind_name(enum resource_kind resource)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].resource == resource)
+			return kinds[i].name;
+	return "";
+}
+
 static const struct {
 	const char *name, *why;
 } refused_kinds[] = {

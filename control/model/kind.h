@@ -42,6 +42,9 @@ struct kind {
  */
 bool object_head_read(struct check *c, const struct field *root, struct object_head *ret);
 
+/** kind_name() - as documents call it */
+const char *kind_name(enum resource_kind resource);
+
 /** port_protocol() - how a port speaks: by @app_protocol (NULL: not stated), else by the prefix of @name, else by
  * number */
 enum model_protocol port_protocol(const char *app_protocol, const char *name, uint16_t port);
