@@ -7,8 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-/* Without this OpenSSL asks the terminal for a pass phrase where the text says that it is encrypted. */
-static int no_password(char *buf, int n, int writing, void *user)
+int x509_no_password(char *buf, int n, int writing, void *user)
 {
 	return -1;
 }
@@ -30,7 +29,7 @@ int x509_bundle_each(struct str pem, int (*on_cert)(X509 *cert, void *user), voi
 	if (!bio)
 		return pem.n <= INT_MAX ? -ENOMEM : -EINVAL;
 	ERR_clear_error();
-	while (r == 0 && (cert = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+	while (r == 0 && (cert = PEM_read_bio_X509(bio, NULL, x509_no_password, NULL))) {
 		r = ++n > X509_BUNDLE_MAX ? -EINVAL : on_cert ? on_cert(cert, user) : 0;
 		X509_free(cert);
 	}

@@ -7,6 +7,9 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
+/** x509_no_password() - for PEM_read_bio_*(): OpenSSL would ask the terminal for a pass phrase where a text says that it is encrypted */
+int x509_no_password(char *buf, int n, int writing, void *user);
+
 #define X509_BUNDLE_MAX 512 /* certificates; public sets have 150 */
 
 /**

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include "base/clock.h"
+#include "base/x509/bundle.h"
 #include "base/x509/svid.h"
 #include "proxy/tls/transport.h"
 #include "proxy/tls/verify.h"
@@ -73,12 +74,6 @@ static int on_alpn_select(SSL *ssl, const unsigned char **ret, unsigned char *re
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* Texts of the agent are not encrypted; OpenSSL is not to ask anybody. */
-static int no_password(char *buf, int n, int writing, void *user)
-{
-	return -1;
-}
-
 static int bundle_load(SSL_CTX *server, SSL_CTX *client, const char *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
@@ -88,7 +83,7 @@ static int bundle_load(SSL_CTX *server, SSL_CTX *client, const char *pem)
 
 	if (!bio)
 		return -ENOMEM;
-	while (r == 0 && (root = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+	while (r == 0 && (root = PEM_read_bio_X509(bio, NULL, x509_no_password, NULL))) {
 		if (++n > TLS_BUNDLE_MAX || !X509_STORE_add_cert(SSL_CTX_get_cert_store(server), root) ||
 		    !X509_STORE_add_cert(SSL_CTX_get_cert_store(client), root))
 			r = -EINVAL;
@@ -108,12 +103,12 @@ static int chain_load(SSL_CTX *ctx, EVP_PKEY *key, const char *pem, X509 **ret_l
 
 	if (!bio)
 		return -ENOMEM;
-	leaf = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+	leaf = PEM_read_bio_X509(bio, NULL, x509_no_password, NULL);
 	if (!leaf || SSL_CTX_use_certificate(ctx, leaf) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1)
 		goto out;
 	r = 0;
-	while (r == 0 && (issuer = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+	while (r == 0 && (issuer = PEM_read_bio_X509(bio, NULL, x509_no_password, NULL))) {
 		if (SSL_CTX_add0_chain_cert(ctx, issuer) != 1) {
 			X509_free(issuer);
 			r = -EINVAL;
