@@ -278,8 +278,10 @@ static uint32_t tls_number(struct tls_list *l, const struct mesh_backend_tls *tl
 	if (!tls)
 		return 0;
 	for (size_t i = 0; i < l->n; i++)
-		if (l->from[i] == tls || (i == TLS_MAX && l->from[i] == &too_many))
+		if (l->from[i] == tls)
 			return (uint32_t)i + 1;
+	if (l->n > TLS_MAX)
+		return TLS_MAX + 1; /* too_many stands there */
 	if (l->n == TLS_MAX)
 		tls = &too_many;
 	l->from[l->n] = tls;

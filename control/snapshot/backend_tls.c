@@ -7,6 +7,7 @@
  * nobody asked for.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/x509/bundle.h"
 #include "control/snapshot/build.h"
@@ -97,14 +98,11 @@ static int bundle_fill(struct build *b, const struct resource *policy, struct bu
 		const struct resource *r = model_resource_find(b->model, RESOURCE_CONFIG_MAP, policy->namespace, p->bundles[i]);
 
 		if (!r || !r->config.ca_pem) {
-			static const char says[] = "no ConfigMap with ca.crt is called ";
-			size_t n_name = strlen(p->bundles[i]) + 1;
-
-			text = pool_alloc(&b->s->pool, sizeof(says) - 1 + n_name);
+			n = strlen(p->bundles[i]) + sizeof("no ConfigMap with ca.crt is called ");
+			text = pool_alloc(&b->s->pool, n);
 			if (!text)
 				return -ENOMEM;
-			memcpy(text, says, sizeof(says) - 1);
-			memcpy(text + sizeof(says) - 1, p->bundles[i], n_name);
+			snprintf(text, n, "no ConfigMap with ca.crt is called %s", p->bundles[i]);
 			to->error = text;
 			return 0;
 		}

@@ -179,9 +179,10 @@ static void relay_yield(struct tcp_relay *r)
 	http_server_start(d);
 }
 
+/* The first bytes are judged, or came from the server: it is bytes. */
 static void sniff_end(struct tcp_relay *r)
 {
-	r->sniffs = false;
+	r->sniffs = r->looks = false;
 	relay_record(r, observe_tcp_open);
 	relay_pump(r);
 }
@@ -218,13 +219,6 @@ static void relay_sniff(struct tcp_relay *r)
 	}
 }
 
-static void look_end(struct tcp_relay *r)
-{
-	r->looks = false;
-	relay_record(r, observe_tcp_open);
-	relay_pump(r);
-}
-
 /* The app speaks TLS by itself, however late: the connection that was made is not needed, and it gets a bare one. */
 static void relay_unwrap(struct tcp_relay *r)
 {
@@ -246,7 +240,7 @@ static void relay_look(struct tcp_relay *r)
 	if (!way_pump(r, &r->back, &r->up, down))
 		return;
 	if (r->back.bytes > 0 || r->back.ended) { /* the server speaks first */
-		look_end(r);
+		sniff_end(r);
 		return;
 	}
 	if (down->in.len == 0 || down->readable)
@@ -258,7 +252,7 @@ static void relay_look(struct tcp_relay *r)
 	if (down->in.len == 0 && rc == TRANSPORT_E_AGAIN)
 		return;
 	if (down->in.len == 0 || !sniff_may_be_tls(buf_str(&down->in)) || (rc != 0 && rc != TRANSPORT_E_AGAIN))
-		look_end(r);
+		sniff_end(r);
 	else if (down->in.len >= SNIFF_TLS_BYTES)
 		relay_unwrap(r);
 	else if (down->readable)

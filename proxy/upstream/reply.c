@@ -12,21 +12,27 @@ static enum grpc_status grpc_status_own(const struct exchange *x, uint16_t statu
 	return grpc_status_of_http(status);
 }
 
+/* The status of the call from here on, and its text. */
+static int grpc_status_take(struct exchange *x, uint16_t status, struct str *ret)
+{
+	char digits[STR_U64_BYTES];
+
+	x->grpc_status = (int8_t)grpc_status_own(x, status);
+	*ret = pool_str_dup(&x->pool, str_format_u64(digits, (uint64_t)x->grpc_status));
+	return ret->p ? 0 : -ENOMEM;
+}
+
 /* A gRPC call is answered in its own terms: 200, and the status in the only head ("trailers-only"). */
 static int reply_dress_grpc(struct exchange *x, struct http_head *h, uint16_t status, struct str text)
 {
 	struct str number;
-	char digits[STR_U64_BYTES];
-	int r;
+	int r = grpc_status_take(x, status, &number);
 
-	x->grpc_status = (int8_t)grpc_status_own(x, status);
 	x->status = h->status = 200;
 	h->phrase = str_from(http_status_phrase(200));
 	h->body = HTTP_BODY_NONE;
-	number = pool_str_dup(&x->pool, str_format_u64(digits, (uint64_t)x->grpc_status));
-	if (!number.p)
-		return -ENOMEM;
-	r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("application/grpc"));
+	if (r == 0)
+		r = http_head_add(h, HTTP_FIELD_CONTENT_TYPE, STR("content-type"), STR("application/grpc"));
 	if (r == 0)
 		r = http_head_add(h, HTTP_FIELD_OTHER, STR("grpc-status"), number);
 	/* our sentences hold no byte that gRPC would have percent-encoded */
@@ -80,13 +86,11 @@ void exchange_refuse(struct exchange *x, uint16_t status, enum trm_reason reason
 /* The status of a call that broke off, as trailers of what was answered so far. */
 static int cut_dress(struct exchange *x, struct http_field trailers[static 2])
 {
-	char digits[STR_U64_BYTES];
 	struct str number;
+	int r = grpc_status_take(x, 502, &number);
 
-	x->grpc_status = (int8_t)grpc_status_own(x, 502);
-	number = pool_str_dup(&x->pool, str_format_u64(digits, (uint64_t)x->grpc_status));
-	if (!number.p)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	trailers[0] = (struct http_field){ .name = STR("grpc-status"), .value = number };
 	trailers[1] = (struct http_field){ .name = STR("grpc-message"), .value = str_from(trm_reason_text(x->reason)) };
 	return 0;
